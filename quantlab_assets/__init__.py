@@ -1,0 +1,30 @@
+"""QuantLab assets: a research lab for crypto token calls.
+
+Importing the package is cheap: the public names load their modules on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from quantlab_assets.domain.content_hash import content_hash
+    from quantlab_assets.domain.strategy import Strategy
+    from quantlab_assets.lake import open_lake
+    from quantlab_assets.simulation import simulate
+
+__all__ = ["Strategy", "__version__", "content_hash", "open_lake", "simulate"]
+
+_HOMES = {
+    "Strategy": "quantlab_assets.domain.strategy",
+    "content_hash": "quantlab_assets.domain.content_hash",
+    "open_lake": "quantlab_assets.lake",
+    "simulate": "quantlab_assets.simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,128 @@
+"""The store of immutable artifacts: publish, find, read, and ask where a thing came from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow.dataset as ds
+
+from quantlab_assets.domain.artifacts import (
+    Artifact,
+    ArtifactFilter,
+    ArtifactPage,
+    HeadReplacement,
+    Lineage,
+    Publication,
+    PublishRequest,
+    PublishResult,
+    SourceFile,
+)
+
+
+class ArtifactStore(Protocol):
+    """All methods raise `StoreUnavailable` when the lake cannot be reached."""
+
+    def is_available(self) -> bool:
+        """Whether the store can be read and written now."""
+
+    def get_artifact(self, artifact_id: str) -> Artifact:
+        """The artifact. Raises `NotFound`."""
+
+    def get_artifacts(self, artifact_ids: Sequence[str]) -> list[Artifact]:
+        """The artifacts in the order asked for. Raises `NotFound` naming the ids missing."""
+
+    def list_artifacts(
+        self,
+        where: ArtifactFilter | None = None,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> ArtifactPage:
+        """Artifacts that match, newest first; all of them unless `limit` is given."""
+
+    def find_by_logical_key(self, artifact_type: str, logical_key: str) -> list[Artifact]:
+        """Every artifact ever published under the key: the active ones first, then newest first."""
+
+    def publish_artifact(self, request: PublishRequest) -> PublishResult:
+        """Publish one artifact; the same as `publish_many` of one."""
+
+    def publish_many(
+        self, requests: Sequence[PublishRequest], *, heads: Sequence[HeadReplacement] = ()
+    ) -> list[PublishResult]:
+        """Publish a batch in one transaction: all of it or nothing.
+
+        Content that is already there under its key is not written again; the event is recorded all
+        the same ("deduped"), and a superseded artifact becomes active again. The previously active
+        artifact of a key is superseded; one that leaves its last head is superseded too.
+
+        Raises `ValidationFailed` (type, schema, values, key), `NotFound` (an input does not exist),
+        `Conflict` (`expected_active` or a head's `expected` no longer holds, or the content was
+        tombstoned).
+        """
+
+    def get_heads(
+        self, asset: str, partitions: Sequence[str]
+    ) -> Mapping[str, tuple[Artifact, ...] | None]:
+        """What each asset partition consists of, by logical key; None where it never ran."""
+
+    def list_head_partitions(self, asset: str) -> list[str]:
+        """The partitions of the asset that have a head (also an empty one), sorted."""
+
+    def freeze_inputs(self, artifact_ids: Iterable[str]) -> str:
+        """Store a set of artifact ids once and return its name. Raises `NotFound`."""
+
+    def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
+        """The sorted artifact ids of a frozen set. Raises `NotFound`."""
+
+    def get_lineage(
+        self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False
+    ) -> Lineage:
+        """What the artifact was made from, down to the raw files. Raises `NotFound`.
+
+        Follows the publication that created each artifact, or all of them if asked.
+        """
+
+    def get_downstream(self, artifact_id: str, *, depth: int | None = None) -> Lineage:
+        """What was made from the artifact. Raises `NotFound`."""
+
+    def get_sources(self, artifact_ids: Sequence[str]) -> Mapping[str, tuple[SourceFile, ...]]:
+        """The raw files each artifact names itself, over all its publications, by hash."""
+
+    def get_publications(self, artifact_id: str) -> list[Publication]:
+        """Every publish event of the artifact, oldest first. Raises `NotFound`."""
+
+    def latest_publications(self, artifact_ids: Sequence[str]) -> Mapping[str, Publication]:
+        """The newest publish event of each artifact."""
+
+    def supersede(self, new_id: str, old_id: str, *, reason: str = "superseded") -> None:
+        """Say that `new_id` replaces `old_id`. Raises `NotFound`; `Conflict` unless both are of one
+        type and the old one is active."""
+
+    def tombstone(self, artifact_id: str, reason: str) -> None:
+        """Hide an artifact from default queries; its row and hashes stay. Raises `NotFound`, and
+        `Conflict` while an experiment pins it."""
+
+    def open(self, artifact_id: str, *, verify: bool = False) -> ds.Dataset:
+        """The artifact's rows as an Arrow dataset. Raises `NotFound`, `IntegrityError`.
+
+        The file's size is always checked; `verify` also checks its hash before any decoder sees it.
+        """
+
+    def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> ds.Dataset:
+        """The rows of several artifacts of one type, in the order of the ids. See `open`."""
+
+    def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
+        """Check that every artifact's bytes match its recorded hash.
+
+        Raises `NotFound`, or `IntegrityError` naming what is damaged or missing.
+        """
+
+
+class ArtifactFiles(Protocol):
+    """Where a store that keeps Parquet files has them, for readers that need paths (DuckDB)."""
+
+    def files(self, artifact_ids: Sequence[str], *, verify: bool) -> list[Path]:
+        """The files of the artifacts, in the order asked for; sizes (or hashes) checked.
+
+        Raises `NotFound`, `IntegrityError`.
+        """

@@ -1,0 +1,53 @@
+"""Where candles come from: a folder of files, or a database."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.tokens import Chain, Token
+
+
+@dataclass(frozen=True, slots=True)
+class CandleSeries:
+    """What a source has of one token at one interval. Times are candle opens, UTC.
+
+    `sources` are the raw files it comes from.
+    """
+
+    token: Token
+    interval_s: int
+    first_ts: datetime
+    last_ts: datetime
+    rows: int
+    sources: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CandleRejects:
+    """Rows of one raw file that were refused; columns of the type `candles_quarantine`."""
+
+    source: SourceFile
+    rows: pl.DataFrame
+
+
+class CandleSource(Protocol):
+    """Candles by token and interval: valid, one a time, in time order."""
+
+    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
+        """What there is of an address, on every network it is known on, finest interval first."""
+
+    def candles(
+        self, token: Token, interval_s: int, start: datetime, end: datetime
+    ) -> Iterator[pa.RecordBatch]:
+        """The candles with `start <= ts < end` in time order; columns of `ohlcv_slice_v2`."""
+
+    def newest_ts(self) -> datetime | None:
+        """The newest candle time in the whole source: what it knew when it was read."""
+
+    def rejects(self) -> Sequence[CandleRejects]:
+        """What was refused, by raw file."""
