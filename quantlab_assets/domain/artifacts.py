@@ -6,7 +6,7 @@ Plain frozen data. Times are timezone-aware UTC datetimes; ids and hashes are te
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -221,3 +221,52 @@ class Lineage:
     edges: tuple[LineageEdge, ...]
     artifacts: Mapping[str, Artifact]
     sources: tuple[SourceEdge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactDraft:
+    """Data ready to be published. Whoever publishes it adds provenance, lineage and head.
+
+    `params` is what decided the content (windows, sources' newest times, rule versions): it becomes
+    part of the publication's params.
+    """
+
+    artifact_type: str
+    logical_key: str
+    table: pa.Table
+    tags: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[SourceFile, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldArtifact:
+    """An artifact that a partition consists of now, with its rows and the raw files it names."""
+
+    artifact: Artifact
+    table: pa.Table
+    sources: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOutput:
+    """All that one asset partition now consists of, and counts worth showing.
+
+    `loose` drafts are published beside it without belonging to the partition: rows refused by a raw
+    file, which belong to that file.
+    """
+
+    drafts: tuple[ArtifactDraft, ...]
+    loose: tuple[ArtifactDraft, ...] = ()
+    counts: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AdditiveOutput:
+    """A partition that grows: built from what it holds now, and built again if that has changed.
+
+    `build` gets what the partition holds, by logical key, and must return the union of that and of
+    what is new, whatever the order in which things came.
+    """
+
+    build: Callable[[Mapping[str, HeldArtifact]], PartitionOutput]
