@@ -1,0 +1,157 @@
+"""Where the lake and its parts are, from the environment and defaults.
+
+The only module that reads `os.environ`. Everything else is given a `Settings`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
+
+CLICKHOUSE_SCHEMES: Final = ("clickhouse", "clickhouses", "chdb")
+
+LAKE_VARIABLE: Final = "QUANTLAB_LAKE"
+DAGSTER_HOME_VARIABLE: Final = "DAGSTER_HOME"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The paths and sources of one lake; all paths are absolute.
+
+    `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
+    where Dagster was told to keep its instance, None if it was told nothing.
+    """
+
+    lake: Path
+    manifest: Path
+    artifacts_root: Path
+    projection_cache: Path
+    experiment_db: Path
+    telegram_inbox: Path
+    candles: Path | str
+    dagster_home: Path | None = None
+
+    @classmethod
+    def from_environment(
+        cls, lake: Path | None = None, environ: Mapping[str, str] | None = None
+    ) -> "Settings":
+        """Settings of `lake` (default: `QUANTLAB_LAKE`, else `./lake`).
+
+        A `lake` given here wins over `QUANTLAB_LAKE` only; a variable that names one part still
+        moves that part. An empty variable counts as not set.
+
+        Raises `ValidationFailed` for a candle source that is neither a folder nor a known DSN.
+        """
+        variables = os.environ if environ is None else environ
+
+        def path(variable: str, default: Path) -> Path:
+            return _absolute(Path(variables.get(variable) or default))
+
+        root = _absolute(lake) if lake is not None else path(LAKE_VARIABLE, Path("lake"))
+        cache = path("PROJECTION_CACHE_DIR", root / "cache")
+        home = variables.get(DAGSTER_HOME_VARIABLE)
+        return cls(
+            lake=root,
+            manifest=path("ARTIFACT_MANIFEST_DB", root / "manifest" / "manifest.sqlite"),
+            artifacts_root=path("ARTIFACTS_ROOT", root / "artifacts"),
+            projection_cache=cache,
+            experiment_db=path("EXPERIMENT_DB", cache / "experiments.duckdb"),
+            telegram_inbox=path("QUANTLAB_TELEGRAM_INBOX", root / "inbox" / "telegram"),
+            candles=_candle_source(
+                variables.get("QUANTLAB_CANDLES") or str(root / "inbox" / "candles")
+            ),
+            dagster_home=_absolute(Path(home)) if home else None,
+        )
+
+    @property
+    def staging(self) -> Path:
+        """Where artifacts are written before they are linked into place: on their file system."""
+        if self.artifacts_root.is_relative_to(self.lake):
+            return self.lake / "staging"
+        return self.artifacts_root / ".staging"
+
+    @property
+    def trash(self) -> Path:
+        """Where files go that the lake no longer refers to, before they are deleted."""
+        return self.lake / "trash"
+
+    @property
+    def telegram_spool(self) -> Path:
+        """Exports split by day: a cache, keyed by the export's hash."""
+        return self.lake / "cache" / "telegram"
+
+    @property
+    def candle_index(self) -> Path:
+        """What the candle files contain: a cache, keyed by each file's hash."""
+        return self.lake / "cache" / "candles"
+
+    @property
+    def candle_inbox(self) -> Path | None:
+        """The folder of candle files; None if candles come from a database."""
+        return self.candles if isinstance(self.candles, Path) else None
+
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that a lake consists of, parents first."""
+        inboxes = [self.telegram_inbox, *([self.candle_inbox] if self.candle_inbox else [])]
+        return (
+            self.lake,
+            self.artifacts_root,
+            self.manifest.parent,
+            self.projection_cache,
+            self.experiment_db.parent,
+            self.staging,
+            self.trash,
+            self.telegram_spool,
+            self.candle_index,
+            *inboxes,
+        )
+
+    def create_folders(self) -> None:
+        """Make every folder of the lake that is not there yet.
+
+        Raises `StoreUnavailable` naming the folder that cannot be made or written.
+        """
+        for folder in self.folders():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:
+                raise StoreUnavailable(
+                    f"{folder} is a file, and the lake needs a folder there; move it or choose "
+                    "another lake with --lake"
+                ) from error
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"cannot create {folder}: {error.strerror}; choose another lake with --lake"
+                ) from error
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise StoreUnavailable(
+                    f"cannot write to {folder}: no permission, or a read-only file system; choose "
+                    "another lake with --lake"
+                )
+
+
+def child_environment(settings: Settings, dagster_home: Path | None) -> dict[str, str]:
+    """The environment for a child process that works on this lake and Dagster instance."""
+    environment = {**os.environ, LAKE_VARIABLE: str(settings.lake)}
+    if dagster_home is not None:
+        environment[DAGSTER_HOME_VARIABLE] = str(dagster_home)
+    return environment
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.normpath(path.expanduser().absolute()))
+
+
+def _candle_source(value: str) -> Path | str:
+    scheme, separator, _ = value.partition("://")
+    if not separator:
+        return _absolute(Path(value))
+    if scheme in CLICKHOUSE_SCHEMES:
+        return value
+    raise ValidationFailed(
+        f"QUANTLAB_CANDLES: {scheme}:// is not a candle source; give a folder, or a DSN that begins "
+        f"with {', '.join(f'{name}://' for name in CLICKHOUSE_SCHEMES)}"
+    )
