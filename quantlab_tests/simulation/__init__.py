@@ -1,0 +1,1 @@
+"""The simulation rules: a slow reference, generated markets, and the engine held against both."""
