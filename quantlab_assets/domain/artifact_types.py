@@ -324,7 +324,7 @@ class TypeRegistry:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", artifact_type.name):
             raise ValidationFailed(
                 f"artifact type {artifact_type.name!r}: use lower-case letters, digits and underscores"
-            ),
+            )
         if artifact_type.name in self._types:
             raise ValidationFailed(f"artifact type {artifact_type.name!r} is registered already")
         self._types[artifact_type.name] = artifact_type
@@ -337,7 +337,7 @@ class TypeRegistry:
         if schema_version is not None and schema_version != found.schema_version:
             raise ValidationFailed(
                 f"{name}: schema version {schema_version} is not known, only {found.schema_version}"
-            ),
+            )
         return found
 
     def __iter__(self) -> Iterator[ArtifactType]:
