@@ -16,7 +16,8 @@ from quantlab_assets.domain.tokens import Chain, Token
 class CandleSeries:
     """What a source has of one token at one interval. Times are candle opens, UTC.
 
-    `sources` are the raw files it comes from.
+    `sources` are the raw files it comes from. `duplicates` are rows that repeated a candle exactly,
+    `conflicts` rows that lost against another candle of their time; `rows` counts neither.
     """
 
     token: Token
@@ -25,14 +26,21 @@ class CandleSeries:
     last_ts: datetime
     rows: int
     sources: tuple[SourceFile, ...] = ()
+    duplicates: int = 0
+    conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CandleRejects:
-    """Rows of one raw file that were refused; columns of the type `candles_quarantine`."""
+    """Rows of one raw file that were refused; columns of the type `candles_quarantine`.
+
+    `tokens` are those the file is known to be about; none where that could not be told. A file that
+    was refused as a whole has one row, numbered 0.
+    """
 
     source: SourceFile
     rows: pl.DataFrame
+    tokens: tuple[Token, ...] = ()
 
 
 class CandleSource(Protocol):
