@@ -10,12 +10,18 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ProjectionTable:
-    """One table of a projection: its name and the artifacts (of one type) whose rows it holds."""
+    """One table of a projection: its name and the artifacts (of one type) whose rows it holds.
+
+    `key_columns` are text columns put in front of the type's own, each (column name, field of the
+    logical key): the rows of a trades artifact do not say which experiment they belong to, its key
+    does.
+    """
 
     name: str
     artifact_type: str
     artifact_ids: tuple[str, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+    key_columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
