@@ -152,6 +152,6 @@ def _candle_source(value: str) -> Path | str:
     if scheme in CLICKHOUSE_SCHEMES:
         return value
     raise ValidationFailed(
-        f"QUANTLAB_CANDLES: {scheme}:// is not a candle source; give a folder, or a DSN that begins "
-        f"with {', '.join(f'{name}://' for name in CLICKHOUSE_SCHEMES)}"
+        f"QUANTLAB_CANDLES: {scheme}:// is not a candle source; give a folder, or a DSN that "
+        f"begins with {', '.join(f'{name}://' for name in CLICKHOUSE_SCHEMES)}"
     )

@@ -1,0 +1,1 @@
+"""The `quantlab` command: one module a command or group; parsing and printing only."""

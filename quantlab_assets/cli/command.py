@@ -1,0 +1,111 @@
+"""What every `quantlab` command has in common: `--lake`, `--debug`, and a help with an example."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from quantlab_assets.cli.context import Session
+
+
+def _remember_lake(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Session).lake = value
+
+
+def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).debug = True
+
+
+def _shared_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--lake"],
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember_lake,
+            help="The lake to work on (default: $QUANTLAB_LAKE, else ./lake).",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember_debug,
+            help="Show the traceback of an error.",
+        ),
+    ]
+
+
+class QuantlabCommand(click.Command):
+    """A command that takes the shared options, before or after its own, and shows examples."""
+
+    def __init__(self, name: str | None, *, examples: str, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        self.examples = examples
+        self.params.extend(_shared_options())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples below the options, line by line as they are."""
+        write_examples(self.examples, formatter)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, or when help lists them.
+
+    `commands_at` maps a command's name to `module:attribute`.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        commands_at: Mapping[str, str],
+        examples: str,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(name, **attributes)
+        self.commands_at = commands_at
+        self.examples = examples
+        self.params.extend(_shared_options())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer meets them."""
+        return list(self.commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None if there is none of that name."""
+        where = self.commands_at.get(cmd_name)
+        if where is None:
+            return None
+        module, attribute = where.split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples below the list of commands."""
+        write_examples(self.examples, formatter)
+
+
+def write_examples(examples: str, formatter: click.HelpFormatter) -> None:
+    """A section `Examples:` of command lines."""
+    with formatter.section("Examples"):
+        for line in examples.strip().splitlines():
+            formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+def quantlab_command(
+    name: str, *, examples: str, **attributes: Any
+) -> Callable[[Callable[..., Any]], QuantlabCommand]:
+    """Make a function a `quantlab` command; its docstring is the help."""
+
+    def decorate(function: Callable[..., Any]) -> QuantlabCommand:
+        return click.command(name, cls=QuantlabCommand, examples=examples, **attributes)(function)
+
+    return decorate
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)

@@ -1,0 +1,30 @@
+"""`quantlab init`: an empty lake."""
+
+import click
+
+from quantlab_assets.cli.command import pass_session, quantlab_command
+from quantlab_assets.cli.context import Session
+
+
+@quantlab_command(
+    "init",
+    examples="""
+    quantlab init
+    quantlab init --lake ~/research/lake
+    """,
+)
+@pass_session
+def init(session: Session) -> None:
+    """Create a lake: its folders and an empty manifest. Harmless where there is one already."""
+    settings = session.settings
+    existed = settings.manifest.exists()
+    settings.create_folders()
+    session.open_store()
+    candles = settings.candles if settings.candle_inbox is None else f"{settings.candle_inbox}/"
+    click.echo(f"{'Found' if existed else 'Created'} the lake {settings.lake}")
+    click.echo("")
+    click.echo("What to do next:")
+    click.echo(f"  1. put Telegram exports (result.json) into  {settings.telegram_inbox}/")
+    click.echo(f"     and candles (CSV, Parquet) into          {candles}")
+    click.echo(f"  2. quantlab ui --lake {settings.lake}       and materialise the days you want")
+    click.echo(f"  3. quantlab status --lake {settings.lake}")

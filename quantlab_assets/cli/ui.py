@@ -1,0 +1,71 @@
+"""`quantlab ui`: Dagster's web UI on the lake and on the instance that the shell uses."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from quantlab_assets.cli.command import pass_session, quantlab_command
+from quantlab_assets.cli.context import Session
+from quantlab_assets.cli.instance import instance_home
+from quantlab_assets.cli.output import say
+from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.settings import child_environment
+
+LOOPBACK = "127.0.0.1"
+STOP_AFTER_S = 60
+
+
+@quantlab_command(
+    "ui",
+    examples="""
+    quantlab ui
+    quantlab ui --lake quantlab-demo --port 3100
+    """,
+)
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@pass_session
+def ui(session: Session, port: int) -> int:
+    """Open the asset graph in the browser: `dagster dev` on this lake, until Ctrl-C.
+
+    It has no login, so it listens on this machine only.
+    """
+    settings = session.settings
+    settings.create_folders()
+    instance = instance_home(settings, Path.cwd())
+    say(f"The lake {settings.lake} at http://{LOOPBACK}:{port}")
+    say("There is no login: anyone on this machine can use it. Ctrl-C ends it.")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "quantlab_assets.definitions"]
+    command += ["-h", LOOPBACK, "-p", str(port)]
+    # In a group of its own, so that Ctrl-C reaches it once, from here, and not twice.
+    child = subprocess.Popen(  # noqa: S603
+        command, env=child_environment(settings, instance.home), start_new_session=True
+    )
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        say("Stopping ...")
+        _stop(child)
+        return 0
+    if code != 0:
+        raise QuantlabError(
+            f"the web UI ended with exit code {code}; what it printed above says why "
+            f"(is port {port} in use? try --port)"
+        )
+    return 0
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(timeout=STOP_AFTER_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
