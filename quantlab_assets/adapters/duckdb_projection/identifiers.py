@@ -1,0 +1,57 @@
+"""Names and column types as SQL text: the only text that ever becomes part of a statement."""
+
+import re
+from typing import Final
+
+import pyarrow as pa
+
+from quantlab_assets.domain.errors import ValidationFailed
+
+IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
+
+RESERVED_DATABASES: Final = frozenset({"system", "temp"})
+"""Names of DuckDB's own catalogues; a file of that name cannot be opened."""
+
+_TYPES: Final = {
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.uint8(): "UTINYINT",
+    pa.uint16(): "USMALLINT",
+    pa.uint32(): "UINTEGER",
+    pa.uint64(): "UBIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.string(): "VARCHAR",
+    pa.large_string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.large_binary(): "BLOB",
+    pa.date32(): "DATE",
+}
+
+
+def check_identifier(name: str, what: str) -> str:
+    """The name, if it is on the allow-list. Raises `ValidationFailed` saying what it names."""
+    if not IDENTIFIER.fullmatch(name):
+        raise ValidationFailed(
+            f"{what} {name[:80]!r}: use 1 to 63 lower-case letters, digits and underscores,"
+            " not a digit first"
+        )
+    return name
+
+
+def quoted(name: str, what: str) -> str:
+    """An allow-listed name, quoted so that it is never a keyword. Raises `ValidationFailed`."""
+    return f'"{check_identifier(name, what)}"'
+
+
+def column_type(field: pa.Field) -> str:
+    """The DuckDB type of a column. Raises `ValidationFailed` for a type that has no exact one."""
+    if pa.types.is_timestamp(field.type) and field.type.unit == "us":
+        return "TIMESTAMP" if field.type.tz is None else "TIMESTAMP WITH TIME ZONE"
+    sql = _TYPES.get(field.type)
+    if sql is None:
+        raise ValidationFailed(f"column {field.name!r}: {field.type} cannot be projected exactly")
+    return sql
