@@ -6,7 +6,7 @@ Plain frozen data. Times are timezone-aware UTC datetimes; ids and hashes are te
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -45,6 +45,14 @@ def artifact_id_of(artifact_type: str, schema_version: int, key: str, content_ha
 def input_set_id_of(artifact_ids: Sequence[str]) -> str:
     """Name of a frozen set of artifacts: the hash of its sorted, distinct ids."""
     return hashlib.sha256(canonical_json(sorted(set(artifact_ids)))).hexdigest()[:32]
+
+
+def content_digest(content_hashes: Iterable[str]) -> str:
+    """One digest of what a partition holds: the only hash, or the hash of the sorted hashes."""
+    hashes = sorted(content_hashes)
+    if len(hashes) == 1:
+        return hashes[0]
+    return f"sha256:{hashlib.sha256(canonical_json(hashes)).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

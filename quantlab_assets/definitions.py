@@ -1,0 +1,41 @@
+"""The asset graph, composed: the only composition root for Dagster.
+
+`build_defs` serves tests and production alike; `defs` is what `dagster ... -m
+quantlab_assets.definitions` loads.
+"""
+
+import dagster as dg
+
+from quantlab_assets.defs.assets import alerts, candles, coverage, experiments, projections, telegram
+from quantlab_assets.defs.io_managers import ArtifactIOManager
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.settings import Settings
+
+ASSETS = [
+    telegram.telegram_exports,
+    telegram.telegram_messages,
+    alerts.alert_extraction,
+    candles.candle_files,
+    candles.ohlcv_slices,
+    coverage.coverage_analysis,
+    coverage.coverage_summary,
+    projections.research_projection,
+    experiments.experiment_execution,
+    experiments.experiment_report,
+]
+
+
+def build_defs(settings: Settings | None = None) -> dg.Definitions:
+    """The whole graph over the lake of `settings`; without them the environment decides at run time.
+
+    One step at a time in this process: a step in a process of its own costs seconds of imports.
+    """
+    lake = LakeResource(root=str(settings.lake) if settings else None)
+    return dg.Definitions(
+        assets=ASSETS,
+        resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

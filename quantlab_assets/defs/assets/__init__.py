@@ -1,0 +1,1 @@
+"""The assets, one noun after another: thin bodies that hand frames to handlers."""

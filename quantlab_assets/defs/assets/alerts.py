@@ -1,0 +1,87 @@
+"""Alerts, their events and what was refused, from the messages of a day."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.partitions import DAYS, ONE_RUN, WITH_NEXT_DAY
+from quantlab_assets.defs.read_ledger import PartitionFrames
+from quantlab_assets.domain.artifact_types import (
+    ALERT_EVENTS,
+    ALERTS,
+    ALERTS_QUARANTINE,
+    ArtifactType,
+)
+from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_day
+
+
+def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetOut:
+    return dg.AssetOut(
+        key=name,
+        description=description,
+        group_name="alerts",
+        kinds={"parquet", "polars"},
+        owners=["team:quantlab"],
+        code_version="1",
+        metadata=artifact_metadata(artifact_type),
+        is_required=False,
+    )
+
+
+@dg.multi_asset(
+    name="alert_extraction",
+    outs={
+        "alerts": _spec(
+            "alerts",
+            ALERTS,
+            "Calls of one UTC day: who called which token, when, and when its address became known.\n\n"
+            "One row a (chat, message, token), one artifact a chain family. Only people and feeds call; "
+            "bots and commands never do. A bot's answer within minutes, also after midnight, resolves "
+            "tickers and pool links.",
+        ),
+        "alert_events": _spec(
+            "alert_events",
+            ALERT_EVENTS,
+            "Every observation of the day's calls: the call, bot replies to it, edits of it.",
+        ),
+        "alerts_quarantine": _spec(
+            "alerts_quarantine",
+            ALERTS_QUARANTINE,
+            "Messages of the day that look like calls but cannot be trusted, each with its reason.",
+        ),
+    },
+    ins={"telegram_messages": dg.AssetIn(partition_mapping=WITH_NEXT_DAY)},
+    partitions_def=DAYS,
+    backfill_policy=ONE_RUN,
+    can_subset=True,
+)
+def alert_extraction(
+    context: dg.AssetExecutionContext, telegram_messages: PartitionFrames
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Extract each day once, however many of the three outputs are wanted."""
+
+    @cache
+    def extracted(day: str) -> DayAlerts:
+        next_day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        return alerts_of_day(
+            date.fromisoformat(day),
+            telegram_messages.require(day),
+            telegram_messages[next_day] if next_day in telegram_messages else None,
+        )
+
+    days = sorted(context.partition_keys)
+    outputs = {
+        "alerts": lambda day: extracted(day).alerts,
+        "alert_events": lambda day: extracted(day).events,
+        "alerts_quarantine": lambda day: extracted(day).quarantine,
+    }
+    for name, output in outputs.items():
+        key = dg.AssetKey(name)
+        if key in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=key, value=((day, output(day)) for day in days)
+            )

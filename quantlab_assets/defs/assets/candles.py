@@ -1,0 +1,50 @@
+"""Candle slices around the calls of a day."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.partitions import DAYS, ONE_RUN
+from quantlab_assets.defs.read_ledger import PartitionFrames
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts import PartitionOutput
+from quantlab_assets.handlers.export_slices import slices_of_day
+
+candle_files = dg.AssetSpec(
+    "candle_files",
+    description="CSV and Parquet files of candles in the inbox: raw files, named by hash in lineage.",
+    group_name="sources",
+    kinds={"csv"},
+    owners=["team:quantlab"],
+)
+
+
+@dg.asset(
+    deps=[candle_files],
+    partitions_def=DAYS,
+    backfill_policy=ONE_RUN,
+    group_name="candles",
+    kinds={"parquet", "polars"},
+    owners=["team:quantlab"],
+    code_version="1",
+    pool="candle_source",
+    metadata=artifact_metadata(OHLCV_SLICE),
+)
+def ohlcv_slices(
+    context: dg.AssetExecutionContext, alerts: PartitionFrames, lake: LakeResource
+) -> dg.MaterializeResult[Iterator[tuple[str, PartitionOutput]]]:
+    """Candles of every token called on a day, from before its first call to after its last.
+
+    One artifact a token, network, interval and window. Candles that no backtest may see are refused
+    with a reason; the grade of each slice is a tag.
+    """
+    source = lake.lake.candle_source
+    return dg.MaterializeResult(
+        value=(
+            (day, slices_of_day(date.fromisoformat(day), alerts.require(day), source))
+            for day in sorted(context.partition_keys)
+        )
+    )

@@ -1,0 +1,111 @@
+"""How much of the time after each call the candles cover."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.partitions import DAYS, ONE_RUN
+from quantlab_assets.defs.read_ledger import PartitionFrames
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain.artifact_types import (
+    ALERT_FORWARD_COVERAGE,
+    COVERAGE_GAPS,
+    COVERAGE_SUMMARY,
+    ArtifactType,
+)
+from quantlab_assets.domain.artifacts import PartitionOutput
+from quantlab_assets.handlers.analyse_coverage import (
+    DayCoverage,
+    coverage_of_day,
+    summarise_coverage,
+)
+from quantlab_assets.handlers.export_slices import newest_ts_of
+from quantlab_assets.ports.artifact_store import ArtifactStore
+
+
+def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetOut:
+    return dg.AssetOut(
+        key=name,
+        description=description,
+        group_name="coverage",
+        kinds={"parquet", "polars"},
+        owners=["team:quantlab"],
+        code_version="1",
+        metadata=artifact_metadata(artifact_type),
+        is_required=False,
+    )
+
+
+@dg.multi_asset(
+    name="coverage_analysis",
+    outs={
+        "alert_forward_coverage": _spec(
+            "alert_forward_coverage",
+            ALERT_FORWARD_COVERAGE,
+            "For each call of the day and each horizon in hours: candles expected, there, and traded; "
+            "the grade, and the reason where it is not covered.",
+        ),
+        "coverage_gaps": _spec(
+            "coverage_gaps",
+            COVERAGE_GAPS,
+            "Holes in the candles of the tokens called on the day: at the head, inside, at the tail.",
+        ),
+    },
+    ins={"alerts": dg.AssetIn(), "ohlcv_slices": dg.AssetIn()},
+    partitions_def=DAYS,
+    backfill_policy=ONE_RUN,
+    can_subset=True,
+)
+def coverage_analysis(
+    context: dg.AssetExecutionContext,
+    alerts: PartitionFrames,
+    ohlcv_slices: PartitionFrames,
+    lake: LakeResource,
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Analyse each day once, however many of the two outputs are wanted."""
+    store = lake.lake.store
+
+    @cache
+    def analysed(day: str) -> DayCoverage:
+        slices = ohlcv_slices.require(day)
+        return coverage_of_day(
+            date.fromisoformat(day),
+            alerts.require(day),
+            slices,
+            _newest(store, ohlcv_slices, day),
+        )
+
+    days = sorted(context.partition_keys)
+    outputs = {
+        "alert_forward_coverage": lambda day: analysed(day).forward,
+        "coverage_gaps": lambda day: analysed(day).gaps,
+    }
+    for name, output in outputs.items():
+        key = dg.AssetKey(name)
+        if key in context.selected_asset_keys:
+            yield dg.MaterializeResult(
+                asset_key=key, value=((day, output(day)) for day in days)
+            )
+
+
+@dg.asset(
+    group_name="coverage",
+    kinds={"parquet", "polars"},
+    owners=["team:quantlab"],
+    code_version="1",
+    metadata=artifact_metadata(COVERAGE_SUMMARY),
+)
+def coverage_summary(
+    alert_forward_coverage: PartitionFrames,
+) -> dg.MaterializeResult[PartitionOutput]:
+    """Coverage counted by day, chain, caller and horizon, over all days there are."""
+    return dg.MaterializeResult(value=summarise_coverage(alert_forward_coverage))
+
+
+def _newest(store: ArtifactStore, slices: PartitionFrames, day: str) -> datetime | None:
+    publications = store.latest_publications([a.artifact_id for a in slices.artifacts(day)])
+    return newest_ts_of(publication.provenance.params for publication in publications.values())

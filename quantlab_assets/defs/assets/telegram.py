@@ -1,0 +1,48 @@
+"""Telegram messages by day, from the exports in the inbox."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.partitions import DAYS, ONE_RUN
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES
+from quantlab_assets.domain.artifacts import AdditiveOutput
+from quantlab_assets.handlers.ingest_messages import messages_of_day
+
+telegram_exports = dg.AssetSpec(
+    "telegram_exports",
+    description="Exports of Telegram Desktop in the inbox: raw files, named by their hash in lineage.",
+    group_name="sources",
+    kinds={"json"},
+    owners=["team:quantlab"],
+)
+
+
+@dg.asset(
+    deps=[telegram_exports],
+    partitions_def=DAYS,
+    backfill_policy=ONE_RUN,
+    group_name="telegram",
+    kinds={"parquet", "polars"},
+    owners=["team:quantlab"],
+    code_version="1",
+    metadata=artifact_metadata(TELEGRAM_MESSAGES),
+)
+def telegram_messages(
+    context: dg.AssetExecutionContext, lake: LakeResource
+) -> dg.MaterializeResult[Iterator[tuple[str, AdditiveOutput]]]:
+    """Messages of one UTC day, one row for each version of a message, one artifact a chat.
+
+    Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the order
+    in which they came. Nothing that was once seen is lost, also if a later export lacks it.
+    """
+    source = lake.lake.alert_source
+    return dg.MaterializeResult(
+        value=(
+            (day, messages_of_day(source, date.fromisoformat(day)))
+            for day in sorted(context.partition_keys)
+        )
+    )

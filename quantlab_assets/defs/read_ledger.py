@@ -1,0 +1,110 @@
+"""What one attempt of one step was handed to read: the source of its `loaded` lineage edges.
+
+The ledger lives as long as the step's execution context, so a retry starts with an empty one. It
+knows nothing of Dagster.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from quantlab_assets.domain.artifact_types import TypeRegistry
+from quantlab_assets.domain.artifacts import Artifact, LineageInput
+from quantlab_assets.domain.errors import NotFound
+from quantlab_assets.ports.artifact_store import ArtifactStore
+
+
+@dataclass(slots=True)
+class ReadLedger:
+    """Artifact ids handed out, by (asset, partition)."""
+
+    reads: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    def record(self, asset: str, partition: str, artifacts: Iterable[Artifact]) -> None:
+        self.reads[asset, partition] = tuple(artifact.artifact_id for artifact in artifacts)
+
+    def edges(
+        self, store: ArtifactStore, wanted: Mapping[str, Iterable[str]]
+    ) -> tuple[LineageInput, ...]:
+        """The edges of an output that depends on the `wanted` partitions of some assets.
+
+        What was handed out is `loaded`. An asset of which nothing was handed out at all contributes
+        its heads as `declared`: the graph says that the output depends on it, nobody saw it read.
+        """
+        loaded: set[str] = set()
+        declared: set[str] = set()
+        read_assets = {asset for asset, _ in self.reads}
+        for asset, partitions in wanted.items():
+            if asset in read_assets:
+                for partition in partitions:
+                    loaded.update(self.reads.get((asset, partition), ()))
+            else:
+                for artifacts in store.get_heads(asset, sorted(partitions)).values():
+                    declared.update(artifact.artifact_id for artifact in artifacts or ())
+        return (
+            *(LineageInput(artifact_id=i, role="loaded") for i in sorted(loaded)),
+            *(LineageInput(artifact_id=i, role="declared") for i in sorted(declared - loaded)),
+        )
+
+
+class PartitionFrames(Mapping[str, pl.LazyFrame]):
+    """Partitions of one asset as lazy frames, in partition order; each is opened when first read.
+
+    Heads are resolved once, when the step starts, so that a step sees one state of the lake. A
+    partition that never ran is absent; one that ran and produced nothing is an empty frame. Bytes are
+    verified before a decoder sees them.
+    """
+
+    def __init__(
+        self,
+        asset: str,
+        heads: Mapping[str, tuple[Artifact, ...] | None],
+        *,
+        artifact_type: str,
+        store: ArtifactStore,
+        types: TypeRegistry,
+        ledger: ReadLedger,
+    ) -> None:
+        self._asset = asset
+        self._heads = {p: heads[p] for p in sorted(heads) if heads[p] is not None}
+        self._type = artifact_type
+        self._store = store
+        self._types = types
+        self._ledger = ledger
+
+    def __getitem__(self, partition: str) -> pl.LazyFrame:
+        artifacts = self.artifacts(partition)
+        ids = [artifact.artifact_id for artifact in artifacts]
+        if not ids:
+            return pl.LazyFrame(self._types.get(self._type).empty())
+        return pl.scan_pyarrow_dataset(self._store.open_many(ids, verify=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._heads)
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def __repr__(self) -> str:
+        return f"PartitionFrames({self._asset}, {len(self)} partitions)"
+
+    def artifacts(self, partition: str) -> tuple[Artifact, ...]:
+        """The artifacts of one partition, by logical key. Counts as reading it.
+
+        Raises `KeyError` if the partition never ran.
+        """
+        artifacts = self._heads[partition]
+        assert artifacts is not None
+        self._ledger.record(self._asset, partition, artifacts)
+        return artifacts
+
+    def require(self, partition: str) -> pl.LazyFrame:
+        """The frame of a partition that must have run. Raises `NotFound` saying what to run."""
+        if partition not in self._heads:
+            where = f" --partition {partition}" if partition else ""
+            raise NotFound(
+                f"{self._asset} has no partition {partition!r} yet; materialise it first: dagster asset "
+                f"materialize -m quantlab_assets.definitions --select {self._asset}{where}"
+            )
+        return self[partition]
