@@ -53,7 +53,7 @@ class Entry(_Record):
 
 
 class TakeProfit(_Record):
-    """One rung of the ladder: sell `fraction` of the position at `gain_pct` over the entry price."""
+    """One rung of the ladder: sell `fraction` of the position at a gain of `gain_pct`."""
 
     gain_pct: Gain
     fraction: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]

@@ -1,0 +1,37 @@
+"""The array types of the engine, its clock, and how loops over arrays are compiled."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+Flags = npt.NDArray[np.bool_]
+
+SECOND = 1_000_000
+"""Microseconds in a second; all times are integer microseconds since 1970, UTC."""
+
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+def compiled(loop: Loop) -> Loop:
+    """Compile `loop` on first use and keep it on disk.
+
+    It releases the interpreter lock. Arithmetic is exact IEEE: nothing is reordered or contracted,
+    so that a result has the same bits on every machine.
+    """
+    fast: Loop = numba.njit(cache=True, nogil=True, error_model="numpy")(loop)
+    return fast
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Make `array` read-only, as those that share memory with a frame are.
+
+    A loop is compiled anew for each mixture of read-only and writable arguments.
+    """
+    array.flags.writeable = False
+    return array
