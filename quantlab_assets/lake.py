@@ -4,13 +4,15 @@ A composition root: it binds the adapters to the ports. Everything is opened on 
 for the manifest alone starts fast.
 """
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from quantlab_assets.domain.artifact_types import TypeRegistry
-from quantlab_assets.domain.errors import NotFound, StoreUnavailable
+from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
+from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
     from quantlab_assets.adapters.parquet_store import ParquetStore
+    from quantlab_assets.domain.experiments import (
+        AlertFilters,
+        ExperimentFilter,
+        ExperimentRecord,
+    )
+    from quantlab_assets.domain.strategy import Strategy
+    from quantlab_assets.handlers.execute_experiment import ExecutedExperiment
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
 
@@ -81,3 +90,211 @@ class Lake:
                 "QUANTLAB_CANDLES names a ClickHouse, which this version cannot read yet; give a folder"
             )
         return CandleFolder(folder, self.settings.candle_index)
+
+    @cached_property
+    def experiments(self) -> "Experiments":
+        """Experiments: create, execute, look up."""
+        return Experiments(self)
+
+    def provenance(self, writer: str) -> Provenance:
+        """Who writes when something is published from this process."""
+        from quantlab_assets import __version__
+        from quantlab_assets.adapters.code_provenance import code_state, environment
+
+        code = code_state()
+        return Provenance(
+            writer_name=writer,
+            writer_version=__version__,
+            git_commit=code.git_commit,
+            git_dirty=code.git_dirty,
+            git_diff_hash=code.git_diff_hash,
+            environment=environment(),
+        )
+
+    def alerts(
+        self, start: datetime, end: datetime, caller: str | None = None
+    ) -> "pl.LazyFrame":
+        """Active alerts with `start <= alert_ts_utc < end`, by time; of one `caller_name_norm` if given.
+
+        Times without a zone are refused: they would mean another moment on another machine.
+        """
+        import polars as pl
+
+        start, end = _utc(start, "start"), _utc(end, "end")
+        frame = self._active("alerts_v1", start, end).filter(
+            (pl.col("alert_ts_utc") >= start) & (pl.col("alert_ts_utc") < end)
+        )
+        if caller is not None:
+            frame = frame.filter(pl.col("caller_name_norm") == caller)
+        return frame.sort("alert_ts_utc", "alert_id")
+
+    def candles(self, mint: str, start: datetime, end: datetime) -> "pl.LazyFrame":
+        """Candles of a token with `start <= ts < end` over all active slices, by time.
+
+        Where slices and intervals overlap, the finest interval is taken, by the same rule as in the
+        simulation (docs/simulation.md).
+        """
+        import polars as pl
+
+        from quantlab_assets.simulation.candles import one_candle_a_moment
+
+        start, end = _utc(start, "start"), _utc(end, "end")
+        address = mint.lower() if mint.startswith("0x") else mint
+        frame = self._active("ohlcv_slice_v2", start, end, tags={"token": address}).filter(
+            (pl.col("token_address") == address)
+            & (pl.col("ts") >= start)
+            & (pl.col("ts") < end)
+        )
+        return one_candle_a_moment(frame.collect()).lazy()
+
+    def trades(self, experiment_id: str) -> "pl.DataFrame":
+        """The trades of a completed experiment. Raises `NotFound`."""
+        return self._output(experiment_id, "trades")
+
+    def metrics(self, experiment_id: str) -> "pl.DataFrame":
+        """The metrics of a completed experiment. Raises `NotFound`."""
+        return self._output(experiment_id, "metrics")
+
+    def curves(self, experiment_id: str) -> "pl.DataFrame":
+        """The equity curve of a completed experiment. Raises `NotFound`."""
+        return self._output(experiment_id, "curves")
+
+    def sql(self, query: str) -> "pl.DataFrame":
+        """The result of a read-only DuckDB query over the active artifacts.
+
+        Tables are those of the research projection (docs/projections.md), built first if the lake has
+        changed. Raises `ValidationFailed` for SQL that DuckDB refuses.
+        """
+        from quantlab_assets.handlers.build_projection import research_request
+
+        projection = self.projections.build(research_request(self.store))
+        return self.projections.query(projection.projection_id, query)
+
+    def _active(
+        self,
+        artifact_type: str,
+        start: datetime,
+        end: datetime,
+        tags: Mapping[str, str] | None = None,
+    ) -> "pl.LazyFrame":
+        import polars as pl
+
+        found = self.store.list_artifacts(
+            ArtifactFilter(artifact_type=artifact_type, status="active", tags=tags or {})
+        ).artifacts
+        wanted = [
+            artifact.artifact_id
+            for artifact in found
+            if artifact.min_ts is not None
+            and artifact.max_ts is not None
+            and artifact.min_ts < end
+            and artifact.max_ts >= start
+        ]
+        if not wanted:
+            return pl.LazyFrame(self.types.get(artifact_type).empty())
+        return pl.scan_pyarrow_dataset(self.store.open_many(sorted(wanted)))
+
+    def _output(self, experiment_id: str, part: str) -> "pl.DataFrame":
+        import polars as pl
+
+        record = self.tracker.get(experiment_id)
+        if part not in record.outputs:
+            raise NotFound(
+                f"experiment {experiment_id} is {record.status} and has no {part}; execute it first"
+            )
+        table = self.store.open(record.outputs[part], verify=True).to_table()
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+
+class Experiments:
+    """The experiments of a lake: the ledger's questions, and what changes it."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def create(
+        self,
+        name: str,
+        strategy: "Strategy",
+        *,
+        alerts: Literal["all"] | Sequence[str] = "all",
+        slices: Literal["auto"] | Sequence[str] = "auto",
+        filters: "AlertFilters | None" = None,
+        params: Mapping[str, Any] | None = None,
+        min_coverage: float | None = None,
+    ) -> "ExperimentRecord":
+        """Freeze inputs and strategy; the same experiment is the same record, whatever its name.
+
+        Raises what `handlers.create_experiment` raises.
+        """
+        from quantlab_assets.domain.experiments import AlertFilters
+        from quantlab_assets.handlers.create_experiment import create_experiment
+        from quantlab_assets.simulation import engine_version
+
+        record, _ = create_experiment(
+            self._lake.store,
+            self._lake.tracker,
+            name=name,
+            strategy=strategy,
+            alerts=alerts,
+            slices=slices,
+            filters=filters or AlertFilters(),
+            params=params or {},
+            min_coverage=min_coverage,
+            engine_version=engine_version(),
+            provenance=self._lake.provenance("create_experiment"),
+        )
+        return record
+
+    def execute(self, experiment_id: str) -> "ExecutedExperiment":
+        """Execute an experiment. A completed one is not run again."""
+        from quantlab_assets.handlers.execute_experiment import execute_experiment
+
+        return execute_experiment(
+            self._lake.store,
+            self._lake.projections,
+            self._lake.tracker,
+            experiment_id,
+            provenance=self._lake.provenance("execute_experiment"),
+        )
+
+    def get(self, experiment_id: str) -> "ExperimentRecord":
+        """The experiment. Raises `NotFound`."""
+        return self._lake.tracker.get(experiment_id)
+
+    def list(self, where: "ExperimentFilter | None" = None) -> "Sequence[ExperimentRecord]":
+        """Experiments, newest first."""
+        return self._lake.tracker.list(where)
+
+    def find_by_input_artifacts(
+        self, artifact_ids: Sequence[str], *, match: Literal["any", "all"] = "any"
+    ) -> "Sequence[ExperimentRecord]":
+        """Experiments that froze any (or all) of the artifacts."""
+        return self._lake.tracker.find_by_input_artifacts(artifact_ids, match=match)
+
+
+def open_lake(lake: str | Path | Settings | None = None, *, create: bool = False) -> Lake:
+    """Open a lake: a folder, settings, or (None) the one the environment names.
+
+    Raises `NotFound` if there is none, unless `create`; `StoreUnavailable` if it cannot be used.
+    """
+    settings = (
+        lake
+        if isinstance(lake, Settings)
+        else Settings.from_environment(Path(lake) if lake is not None else None)
+    )
+    if create:
+        settings.create_folders()
+    elif not settings.manifest.exists():
+        raise NotFound(
+            f"there is no lake in {settings.lake}; make one with: quantlab init --lake {settings.lake}"
+        )
+    return Lake(settings, create=create)
+
+
+def _utc(moment: datetime, name: str) -> datetime:
+    if moment.tzinfo is None:
+        raise ValidationFailed(f"{name} needs a time zone, e.g. datetime(2025, 11, 7, tzinfo=UTC)")
+    return moment.astimezone(UTC)
