@@ -1,0 +1,147 @@
+"""Token addresses in text: found by vectorised patterns, then judged once per distinct candidate.
+
+Solana: a maximal base58 run of 32-44 characters that decodes to exactly 32 bytes; its case is part
+of the address, so it is never changed, and a run that has lost its case is refused. EVM: `0x` and
+exactly 40 hex digits with boundaries; mixed case must pass EIP-55; stored in lower case. See
+docs/alerts.md.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import base58
+import polars as pl
+from eth_hash.auto import keccak
+
+from quantlab_assets.domain.telegram.rules import BASE58
+from quantlab_assets.domain.tokens import Chain
+
+_EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
+_LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"
+_HEX_WORD: Final = r"0[xX][0-9a-fA-F]+"
+_RUN: Final = rf"{BASE58}{{32,}}"
+
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_BASE58_CHARS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
+_SIGNATURE_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a candidate is: `address` is set if it is a token address, else `error_code` and
+    `reason` if it looks like one, else neither (noise: a hash, a laugh)."""
+
+    chain: Chain | None = None
+    address: str | None = None
+    error_code: str | None = None
+    reason: str | None = None
+
+
+def judge(raw: str) -> Judgement:
+    """Judge one candidate exactly as it was written."""
+    return (
+        _judge_evm(raw) if "0" in raw or not _BASE58_CHARS.issuperset(raw) else _judge_solana(raw)
+    )
+
+
+def candidates(text: pl.Expr) -> pl.Expr:
+    """The candidates in a text column, as a list of raw strings: `0x` words, look-alikes of them,
+    and maximal base58 runs outside of hex words (a hash is no place to look for a mint)."""
+    without_hex = text.str.replace_all(_HEX_WORD, " ")
+    return pl.concat_list(
+        text.str.extract_all(_EVM_WORD),
+        text.str.extract_all(_LOOKALIKE),
+        without_hex.str.extract_all(_RUN),
+    )
+
+
+JUDGEMENTS: Final = pl.Schema(
+    {
+        "raw": pl.String,
+        "chain": pl.String,
+        "address": pl.String,
+        "error_code": pl.String,
+        "error_reason": pl.String,
+    }
+)
+
+
+def judge_all(raws: Iterable[str]) -> pl.DataFrame:
+    """One row of `JUDGEMENTS` for each distinct candidate; `address` is null unless it is one."""
+    distinct = sorted(set(raws))
+    found = [judge(raw) for raw in distinct]
+    return pl.DataFrame(
+        {
+            "raw": distinct,
+            "chain": [j.chain for j in found],
+            "address": [j.address for j in found],
+            "error_code": [j.error_code for j in found],
+            "error_reason": [j.reason for j in found],
+        },
+        schema=JUDGEMENTS,
+    )
+
+
+def eip55(address: str) -> str:
+    """The checksummed form of an EVM address (EIP-55)."""
+    digits = address[2:].lower()
+    digest = keccak(digits.encode()).hex()
+    return "0x" + "".join(
+        c.upper() if int(h, 16) >= 8 else c for c, h in zip(digits, digest, strict=False)
+    )
+
+
+def _judge_evm(raw: str) -> Judgement:
+    digits = raw[2:]
+    shown = raw if len(raw) <= 60 else f"{raw[:57]}..."
+    if raw[:1] == "0" and not raw[1:2].isascii():
+        return _refused("invalid_mint_address", f"{shown}: the second character is not the Latin x")
+    if not (raw.startswith("0x") and _HEX.issuperset(digits)):
+        if _looks_glued(raw):
+            return _refused(
+                "invalid_mint_address", f"{shown}: other characters stick to the address"
+            )
+        return Judgement()
+    if len(digits) != 40:
+        if 36 <= len(digits) <= 44:
+            return _refused("invalid_mint_address", f"{shown}: {len(digits)} hex digits, not 40")
+        return Judgement()
+    if set(digits) == {"0"}:
+        return _refused("zero_address", f"{shown}: the zero address is no token")
+    letters = [c for c in digits if c.isalpha()]
+    mixed = any(c.isupper() for c in letters) and any(c.islower() for c in letters)
+    if mixed and eip55(raw) != raw:
+        return _refused(
+            "bad_checksum", f"{shown}: mixed case that fails EIP-55; a digit may be wrong"
+        )
+    return Judgement(chain="evm", address=raw.lower())
+
+
+def _judge_solana(raw: str) -> Judgement:
+    shown = raw if len(raw) <= 60 else f"{raw[:57]}..."
+    if len(raw) > 100:
+        return Judgement()
+    size = len(base58.b58decode(raw))
+    if size == 32 and set(raw) == {"1"}:
+        return _refused("zero_address", f"{shown}: the system program is no token")
+    cased = raw != raw.lower() and raw != raw.upper()
+    if size == 32 and len(raw) <= 44 and cased:
+        return Judgement(chain="solana", address=raw)
+    if size == _SIGNATURE_BYTES or not (
+        any(c.isdigit() for c in raw) and any(c.isalpha() for c in raw)
+    ):
+        return Judgement()
+    if not cased:
+        return _refused("invalid_mint_address", f"{shown}: its upper and lower case are lost")
+    return _refused("invalid_mint_address", f"{shown}: base58 of {size} bytes, not 32")
+
+
+def _looks_glued(raw: str) -> bool:
+    """Whether a word holds `0x` and 40 hex digits in a row, with something stuck to either side."""
+    start = raw.lower().find("0x")
+    return start >= 0 and _HEX.issuperset(raw[start + 2 : start + 42]) and len(raw) >= start + 42
+
+
+def _refused(code: str, reason: str) -> Judgement:
+    return Judgement(error_code=code, reason=reason)

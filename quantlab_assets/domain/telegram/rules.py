@@ -1,0 +1,103 @@
+"""The rules that are data: bots, feeds, link patterns, network names (`rules.toml`)."""
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from quantlab_assets.domain.errors import ValidationFailed
+
+Role = Literal["token", "pair", "other"]
+
+BASE58: Final = "[1-9A-HJ-NP-Za-km-z]"
+ADDRESS: Final = rf"(?P<address>0[xX][0-9A-Za-z]+|{BASE58}{{32,}})"
+"""A candidate inside a link: a whole `0x` word, or a maximal base58 run."""
+NETWORK: Final = r"(?P<network>[\w-]+)"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRule:
+    """One kind of link. `pattern` has the group `address`, and `network` if the link names it."""
+
+    role: Role
+    pattern: str
+    names_network: bool
+    network: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`rules.toml`, checked. Names are normalised by `normal_name`."""
+
+    version: int
+    bots: frozenset[str]
+    bot_ids: frozenset[str]
+    feeds: frozenset[str]
+    feed_network_patterns: tuple[str, ...]
+    card_network_patterns: tuple[str, ...]
+    price_pattern: str
+    market_cap_pattern: str
+    links: tuple[LinkRule, ...]
+    network_names: Mapping[str, str]
+    network_families: Mapping[str, str]
+
+
+def normal_name(name: str) -> str:
+    """A name as names are compared: NFKC, trimmed, lower case, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", name).lower().split())
+
+
+def parse_rules(text: str) -> Rules:
+    """The rules in a TOML text. Raises `ValidationFailed` naming what is wrong with it."""
+    try:
+        return _rules_of(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, re.error) as error:
+        raise ValidationFailed(
+            f"alert rules: {type(error).__name__}: {error}; see docs/alerts.md"
+        ) from error
+
+
+@cache
+def load_rules() -> Rules:
+    """The rules that come with the package, read once."""
+    return parse_rules((files(__package__) / "rules.toml").read_text(encoding="utf-8"))
+
+
+def _rules_of(data: Mapping[str, Any]) -> Rules:
+    senders, cards, networks = data["senders"], data["cards"], data["networks"]
+    names = {normal_name(n): entry["name"] for entry in networks for n in entry["names"]}
+    return Rules(
+        version=data["version"],
+        bots=frozenset(map(normal_name, senders["bots"])),
+        bot_ids=frozenset(senders["bot_ids"]),
+        feeds=frozenset(map(normal_name, senders["feeds"])),
+        feed_network_patterns=tuple(map(_checked, data["feeds"]["network_patterns"])),
+        card_network_patterns=tuple(map(_checked, cards["network_patterns"])),
+        price_pattern=_checked(cards["price_pattern"]),
+        market_cap_pattern=_checked(cards["market_cap_pattern"]),
+        links=tuple(_link_rule(entry) for entry in data["links"]),
+        network_names=names | {entry["name"]: entry["name"] for entry in networks},
+        network_families={entry["name"]: entry["family"] for entry in networks},
+    )
+
+
+def _link_rule(entry: Mapping[str, str]) -> LinkRule:
+    role = entry["role"]
+    if role not in ("token", "pair", "other"):
+        raise ValidationFailed(f"alert rules: link role {role!r} is not token, pair or other")
+    path = entry["path"].replace("{address}", ADDRESS).replace("{network}", NETWORK)
+    return LinkRule(
+        role=role,  # type: ignore[arg-type]
+        pattern=_checked(rf"^(?i:(?:https?://)?(?:www\.)?{entry['host']}){path}"),
+        names_network="{network}" in entry["path"],
+        network=entry.get("network"),
+    )
+
+
+def _checked(pattern: str) -> str:
+    re.compile(pattern)
+    return pattern

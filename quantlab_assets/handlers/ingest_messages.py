@@ -1,0 +1,94 @@
+"""Ingest the Telegram messages of one day: the union of what the lake and the exports have."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import polars as pl
+
+from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE, TELEGRAM_MESSAGES
+from quantlab_assets.domain.artifacts import (
+    AdditiveOutput,
+    ArtifactDraft,
+    HeldArtifact,
+    PartitionOutput,
+    SourceFile,
+)
+from quantlab_assets.domain.telegram.frames import table_of
+from quantlab_assets.domain.telegram.rules import load_rules
+from quantlab_assets.domain.telegram.union import union_messages
+from quantlab_assets.ports.alert_source import AlertSource, ExportedMessages
+
+
+def messages_of_day(source: AlertSource, day: date) -> AdditiveOutput:
+    """The messages of one UTC day: one artifact a chat, built again whenever the day has changed.
+
+    Unreadable records are published beside them by export: of exports that brought messages of the
+    day, and of those that have no readable day at all. Raises `ValidationFailed` for a file that is
+    no export.
+    """
+    exported = source.read(day)
+    loose = _unreadable(source, {part.source.sha256 for part in exported})
+
+    def build(held: Mapping[str, HeldArtifact]) -> PartitionOutput:
+        return _union(day, exported, held, loose)
+
+    return AdditiveOutput(build)
+
+
+def _union(
+    day: date,
+    exported: Sequence[ExportedMessages],
+    held: Mapping[str, HeldArtifact],
+    loose: tuple[ArtifactDraft, ...],
+) -> PartitionOutput:
+    frames: dict[str, list[pl.DataFrame]] = {}
+    sources: dict[str, dict[str, SourceFile]] = {}
+    for key, artifact in held.items():
+        frames.setdefault(key, []).append(pl.DataFrame(artifact.table))
+        sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
+    for part in exported:
+        for (chat,), rows in sorted(part.messages.group_by("chat_id")):
+            key = TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat())
+            frames.setdefault(key, []).append(rows)
+            sources.setdefault(key, {}).setdefault(part.source.sha256, part.source)
+    unions = {key: union_messages(frames[key]) for key in sorted(frames)}
+    drafts = tuple(
+        ArtifactDraft(
+            artifact_type=TELEGRAM_MESSAGES.name,
+            logical_key=key,
+            table=table_of(union, TELEGRAM_MESSAGES),
+            sources=tuple(sources[key][sha256] for sha256 in sorted(sources[key])),
+            params={"rules_version": load_rules().version},
+        )
+        for key, union in unions.items()
+    )
+    versions = sum(union.height for union in unions.values())
+    held_versions = sum(artifact.table.num_rows for artifact in held.values())
+    return PartitionOutput(
+        drafts=drafts,
+        loose=loose,
+        counts={
+            "chats": len(unions),
+            "messages": sum(union["message_id"].n_unique() for union in unions.values()),
+            "versions": versions,
+            "new_versions": versions - held_versions,
+            "exports": len(exported),
+            "unreadable_records": sum(draft.table.num_rows for draft in loose),
+        },
+    )
+
+
+def _unreadable(source: AlertSource, contributing: set[str]) -> tuple[ArtifactDraft, ...]:
+    """One quarantine draft for each export with unreadable records that this day answers for."""
+    return tuple(
+        ArtifactDraft(
+            artifact_type=ALERTS_QUARANTINE.name,
+            logical_key=ALERTS_QUARANTINE.key(
+                day="unknown", source=export.source.sha256.removeprefix("sha256:")[:16]
+            ),
+            table=table_of(source.unreadable(export.source), ALERTS_QUARANTINE),
+            sources=(export.source,),
+        )
+        for export in source.exports()
+        if export.unreadable and (export.source.sha256 in contributing or not export.days)
+    )
