@@ -89,6 +89,7 @@ def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInp
     token's. An alert that names none takes the address's only network; if there are several, it is
     unresolved.
     """
+    columns = alerts.columns
     alerts = alerts.with_columns(_network().alias("network"))
     mints = alerts.select("alert_id", "mint")
     held = (
@@ -122,7 +123,7 @@ def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInp
         .unique()
     )
     if split.is_empty():
-        return ResolvedInputs(alerts, candles, mints, frozenset())
+        return ResolvedInputs(alerts.select(columns), candles, mints, frozenset())
     feeds = _feeds(tokens.join(split, on=["chain", "mint"], how="semi"))
     fed = alerts.join(
         feeds, on=["chain", "mint", "network"], how="left", nulls_equal=True, maintain_order="left"
@@ -152,7 +153,7 @@ def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInp
         maintain_order="left",
     )
     return ResolvedInputs(
-        alerts=fed.with_columns(pl.coalesce("feed", "mint").alias("mint")).select(alerts.columns),
+        alerts=fed.with_columns(pl.coalesce("feed", "mint").alias("mint")).select(columns),
         candles=pl.concat([plain, routed]),
         mints=mints,
         unresolved=frozenset(unresolved),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb_projection.connections import (
@@ -172,6 +173,26 @@ class DuckdbProjections:
             )
         return self._reading(projection_id)
 
+    def query(self, projection_id: str, sql: str) -> pl.DataFrame:
+        """The result of a query over the projection as it is now.
+
+        Raises `NotFound`, `ValidationFailed` for SQL that DuckDB refuses, `StoreUnavailable` for a
+        query that needs more memory than the limits allow.
+        """
+        with self.connect(projection_id) as connection:
+            try:
+                relation = connection.sql(sql)
+                if relation is None:
+                    return pl.DataFrame()
+                return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+            except duckdb.OutOfMemoryException as error:
+                raise StoreUnavailable(
+                    f"the query needs more than {self._limits.memory} of memory: select less, or"
+                    " raise the limits"
+                ) from error
+            except duckdb.Error as error:
+                raise ValidationFailed(f"DuckDB refuses the query: {first_line(error)}") from error
+
     @contextmanager
     def _reading(self, projection_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
         path = self._path(projection_id)
@@ -246,6 +267,11 @@ class DuckdbProjections:
     def _building(self, projection_id: str) -> Iterator[Path]:
         """The projection's own working folder, empty, under its lock; gone afterwards."""
         building = self._cache / ".building"
+        if "?" in str(building):
+            raise ValidationFailed(
+                f"projection cache {self._cache}: DuckDB keeps no database under a path with '?';"
+                " move the cache"
+            )
         try:
             building.mkdir(parents=True, exist_ok=True)
             with exclusive(building / f"{projection_id}.lock"):

@@ -51,8 +51,10 @@ def normalised(request: ProjectionRequest) -> ProjectionRequest:
         for table in sorted(request.tables, key=lambda table: table.name)
     )
     identity = canonical_json([FORMAT_VERSION, [_table_json(table) for table in tables]])
-    derived = f"p_{hashlib.sha256(identity).hexdigest()[:32]}"
-    return replace(request, tables=tables, projection_id=request.projection_id or derived)
+    name = request.projection_id
+    if name is None:
+        name = f"p_{hashlib.sha256(identity).hexdigest()[:32]}"
+    return replace(request, tables=tables, projection_id=name)
 
 
 def write_record(record: ProjectionRecord, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Small implementations of the ports, for tests of what stands on them."""
