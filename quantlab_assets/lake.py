@@ -48,7 +48,7 @@ class Lake:
         """The `ArtifactStore` over Parquet files and the SQLite manifest."""
         from quantlab_assets.adapters.parquet_store import ParquetStore
 
-        return ParquetStore.open(
+        return ParquetStore.at(
             artifacts_root=self.settings.artifacts_root,
             manifest=self.settings.manifest,
             staging=self.settings.staging,

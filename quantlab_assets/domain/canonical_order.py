@@ -97,9 +97,7 @@ def _conform(column: pa.ChunkedArray, field: pa.Field, type_name: str) -> pa.Arr
     array = _one_array(column)
     if array.null_count and not field.nullable:
         row = pc.index(array.is_null(), True).as_py()
-        raise ValidationFailed(
-            f"{type_name}: column {field.name} must not be null, row {row} is"
-        )
+        raise ValidationFailed(f"{type_name}: column {field.name} must not be null, row {row} is")
     if pa.types.is_floating(field.type):
         return _conform_floats(array)
     if pa.types.is_string(field.type):

@@ -202,7 +202,11 @@ def _pack(bits: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:
 
 def _text_parts(piece: pa.Array) -> tuple[np.ndarray[Any, Any], memoryview]:
     """The u32 length of every value (0 for null) and the bytes of the non-null ones."""
-    dtype = np.dtype("<i8" if pa.types.is_large_string(piece.type) or pa.types.is_large_binary(piece.type) else "<i4")
+    dtype = np.dtype(
+        "<i8"
+        if pa.types.is_large_string(piece.type) or pa.types.is_large_binary(piece.type)
+        else "<i4"
+    )
     _, offset_buffer, data = piece.buffers()
     offsets = np.frombuffer(offset_buffer, dtype, len(piece) + 1, piece.offset * dtype.itemsize)
     lengths = offsets[1:] - offsets[:-1]

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import pyarrow.dataset as ds
+from typing import TYPE_CHECKING, Protocol
 
 from quantlab_assets.domain.artifacts import (
     Artifact,
@@ -17,6 +15,9 @@ from quantlab_assets.domain.artifacts import (
     PublishResult,
     SourceFile,
 )
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 class ArtifactStore(Protocol):
@@ -102,13 +103,13 @@ class ArtifactStore(Protocol):
         """Hide an artifact from default queries; its row and hashes stay. Raises `NotFound`, and
         `Conflict` while an experiment pins it."""
 
-    def open(self, artifact_id: str, *, verify: bool = False) -> ds.Dataset:
+    def open(self, artifact_id: str, *, verify: bool = False) -> "ds.Dataset":
         """The artifact's rows as an Arrow dataset. Raises `NotFound`, `IntegrityError`.
 
         The file's size is always checked; `verify` also checks its hash before any decoder sees it.
         """
 
-    def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> ds.Dataset:
+    def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
         """The rows of several artifacts of one type, in the order of the ids. See `open`."""
 
     def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:

@@ -1,0 +1,303 @@
+"""All file operations of the store. Nothing else of it opens, writes, links or deletes a file.
+
+A file comes into being in the staging folder, is synced, and is then linked to its name, which fails
+if the name is taken: no half file is ever seen under a final name and nothing is overwritten. Paths
+are relative to the artifacts root and have one shape, made of a type, a version and hex digits.
+`Disk` holds the single steps, so that a test can break each one of them.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from threading import BoundedSemaphore
+from typing import Final, ParamSpec, Self, TypeVar
+
+from quantlab_assets.domain.errors import IntegrityError, NotFound, StoreUnavailable
+
+PARALLEL: Final = 8
+"""Threads that write and sync: a disk commits several syncs in the time of one."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PENDING: Final = 32
+_WHOLE_FILE: Final = 8 << 20
+_SHAPE: Final = re.compile(
+    r"[a-z][a-z0-9_]{0,62}/v\d{1,9}/[0-9a-f]{2}/[0-9a-f]{32}\.(?:parquet|json)"
+)
+
+
+def parquet_path(artifact_type: str, schema_version: int, artifact_id: str) -> str:
+    """Where an artifact's file is, relative to the artifacts root."""
+    return f"{artifact_type}/v{schema_version}/{artifact_id[:2]}/{artifact_id}.parquet"
+
+
+def sidecar_path(path: str) -> str:
+    """Where the sidecar of an artifact's file is."""
+    return f"{path.removesuffix('.parquet')}.json"
+
+
+class Disk:
+    """The steps that change a disk, one method each. They raise OSError."""
+
+    def create(self, path: Path) -> int:
+        """A descriptor of a new, empty, read-only file."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, 0o444)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        """Write some of the data, and say how much."""
+        return os.write(descriptor, data)
+
+    def make_readable(self, descriptor: int) -> None:
+        """Mode 0444, whatever the umask."""
+        os.fchmod(descriptor, 0o444)
+
+    def sync(self, descriptor: int) -> None:
+        """Make a file's content, or a folder's names, survive a power cut."""
+        os.fsync(descriptor)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a further name; the name must be free."""
+        os.link(source, target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over whatever has the name."""
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Take a name away."""
+        os.unlink(path)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and the ones above it."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def touch(self, path: Path) -> None:
+        """Set the file's times to now."""
+        os.utime(path)
+
+
+class LocalFiles:
+    """The artifacts root and the staging folder of one lake, on one local file system."""
+
+    def __init__(self, root: Path, staging: Path, disk: Disk | None = None) -> None:
+        self.root = root.absolute()
+        self.staging = staging.absolute()
+        self._disk = disk or Disk()
+
+    def create_folders(self) -> None:
+        """Make the root and the staging folder. Raises `StoreUnavailable`."""
+        with _translated(f"cannot create {self.root} and {self.staging}"):
+            self._disk.make_folder(self.root)
+            self._disk.make_folder(self.staging)
+
+    def check_folders(self) -> None:
+        """Raise `StoreUnavailable` unless the artifacts root is there."""
+        if not self.root.is_dir():
+            raise StoreUnavailable(
+                f"no artifacts at {self.root}: run `quantlab init`, or name the lake"
+            )
+
+    def writable(self) -> bool:
+        """Whether new files could be written now."""
+        return all(os.access(folder, os.W_OK | os.X_OK) for folder in (self.root, self.staging))
+
+    def locate(self, path: str) -> Path:
+        """The file's absolute path. Raises `IntegrityError` for a path of another shape."""
+        if not _SHAPE.fullmatch(path):
+            raise IntegrityError(f"the manifest names an impossible path {path[:120]!r}")
+        return self.root / path
+
+    def put(self, files: Sequence[tuple[str, bytes]]) -> list[bool]:
+        """Write files that belong together: all are synced before the first gets its name.
+
+        The names are given in order, up to the first that is taken; says which were given. The
+        folders still have to be synced (`sync_folders`). Raises `StoreUnavailable`.
+        """
+        staged: list[Path] = []
+        placed = [False] * len(files)
+        with _translated("cannot write"):
+            try:
+                for _, data in files:
+                    staged.append(self._stage(data))
+                for i, (path, _) in enumerate(files):
+                    if not self._name(staged[i], self.locate(path)):
+                        break
+                    placed[i] = True
+            finally:
+                self._discard(staged)
+        return placed
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file in the place of whatever has its name: for sidecars that describe no file.
+
+        Raises `StoreUnavailable`.
+        """
+        with _translated("cannot write"):
+            staged = self._stage(data)
+            try:
+                self._disk.replace(staged, self.locate(path))
+            except OSError:
+                self._discard([staged])
+                raise
+
+    def sync_folders(self, paths: Iterable[str]) -> None:
+        """Make the names of these files, and of the folders they are in, survive a power cut.
+
+        Raises `StoreUnavailable`.
+        """
+        folders = {parent for path in paths for parent in PurePosixPath(path).parents}
+        # The deepest first: a folder's own name is of use only once what it holds is safe.
+        ordered = sorted(folders, key=lambda folder: (-len(folder.parts), str(folder)))
+        leaves = [folder for folder in ordered if len(folder.parts) == 3]
+        with _translated("cannot sync"), Writers(len(leaves)) as pool:
+            for done in [pool.submit(self._sync_folder, self.root / leaf) for leaf in leaves]:
+                done.result()
+            for folder in ordered[len(leaves) :]:
+                self._sync_folder(self.root / folder)
+
+    def renew(self, path: str) -> None:
+        """Make an unreferenced file that is about to be used look new to garbage collection."""
+        with _translated("cannot touch"):
+            self._disk.touch(self.locate(path))
+
+    def delete(self, path: str) -> None:
+        """Take a file away; no error if it is gone. Raises `StoreUnavailable`."""
+        with _translated("cannot delete"), contextlib.suppress(FileNotFoundError):
+            self._disk.remove(self.locate(path))
+
+    def size(self, path: str) -> int | None:
+        """The file's size in bytes, None if it is not there."""
+        try:
+            return self.locate(path).stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unavailable("cannot read", error) from error
+
+    def read(self, path: str) -> bytes:
+        """The file's bytes. Raises `NotFound`, `StoreUnavailable`."""
+        try:
+            return self.locate(path).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"no file {path}") from error
+        except OSError as error:
+            raise _unavailable("cannot read", error) from error
+
+    def sha256(self, path: str) -> str:
+        """`sha256:<hex>` of the file's bytes. Raises `NotFound`, `StoreUnavailable`."""
+        try:
+            with self.locate(path).open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size <= _WHOLE_FILE:
+                    return sha256_of(file.read())
+                return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        except FileNotFoundError as error:
+            raise NotFound(f"no file {path}") from error
+        except OSError as error:
+            raise _unavailable("cannot read", error) from error
+
+    def list(self) -> Iterator[str]:
+        """The paths of all files under the root that have the shape of an artifact's, sorted."""
+        for folder, folders, names in os.walk(self.root):
+            folders.sort()
+            relative = PurePosixPath(Path(folder).relative_to(self.root))
+            for name in sorted(names):
+                path = str(relative / name)
+                if _SHAPE.fullmatch(path):
+                    yield path
+
+    def _stage(self, data: bytes) -> Path:
+        path = self.staging / uuid.uuid4().hex
+        descriptor = self._disk.create(path)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._disk.write(descriptor, rest) :]
+            self._disk.make_readable(descriptor)
+            self._disk.sync(descriptor)
+        except OSError:
+            self._discard([path])
+            raise
+        finally:
+            os.close(descriptor)
+        return path
+
+    def _name(self, staged: Path, target: Path) -> bool:
+        try:
+            try:
+                self._disk.link(staged, target)
+            except FileNotFoundError:
+                self._disk.make_folder(target.parent)
+                self._disk.link(staged, target)
+        except FileExistsError:
+            return False
+        return True
+
+    def _discard(self, staged: Iterable[Path]) -> None:
+        for path in staged:
+            # What cannot be removed now is left to garbage collection.
+            with contextlib.suppress(OSError):
+                self._disk.remove(path)
+
+    def _sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Writers:
+    """Threads for file work beside the caller's, which runs at most `_PENDING` pieces ahead.
+
+    One piece of work alone is done at once, without a thread. Leaving the context waits for all.
+    """
+
+    def __init__(self, expected: int, threads: int = PARALLEL) -> None:
+        self._executor = ThreadPoolExecutor(min(threads, expected)) if expected > 1 else None
+        self._room = BoundedSemaphore(_PENDING)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=failure is not None)
+
+    def submit(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
+        """Start the work, waiting while too much of it is under way."""
+        if self._executor is None:
+            done: Future[R] = Future()
+            done.set_result(work(*args, **kwargs))
+            return done
+        self._room.acquire()
+        future = self._executor.submit(work, *args, **kwargs)
+        future.add_done_callback(lambda _: self._room.release())
+        return future
+
+
+def sha256_of(data: bytes) -> str:
+    """`sha256:<hex>` of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@contextlib.contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(doing, error) from error
+
+
+def _unavailable(doing: str, error: OSError) -> StoreUnavailable:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno == errno.EXDEV:
+        return StoreUnavailable("the staging folder must be on the file system of the artifacts")
+    return StoreUnavailable(f"{doing}{where}: {error.strerror or error}")
