@@ -19,7 +19,7 @@ def init(session: Session) -> None:
     settings = session.settings
     existed = settings.manifest.exists()
     settings.create_folders()
-    session.open_store()
+    session.open_lake(create=True).store.is_available()
     candles = settings.candles if settings.candle_inbox is None else f"{settings.candle_inbox}/"
     click.echo(f"{'Found' if existed else 'Created'} the lake {settings.lake}")
     click.echo("")

@@ -61,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except Exception as error:
         return _report(error, debug=session.debug)
-    finally:
-        session.close()
     return result if isinstance(result, int) else 0
 
 

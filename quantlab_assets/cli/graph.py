@@ -1,0 +1,122 @@
+"""Drives the asset graph from the shell, in this process, on the instance that the UI shows.
+
+What the shell does therefore stands in the UI: the same assets, runs and events.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from quantlab_assets.cli.instance import open_instance
+from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+RANGE_START: Final = "dagster/asset_partition_range_start"
+RANGE_END: Final = "dagster/asset_partition_range_end"
+EXPERIMENTS: Final = "experiments"
+"""The dynamic partitions of the experiment assets, by experiment id."""
+
+QUIET: Final[Mapping[str, object]] = {
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+}
+"""Keeps Dagster's log off the terminal; the event log has it all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRun:
+    """A finished run: its id, and the assets it materialised."""
+
+    run_id: str
+    assets: tuple[str, ...]
+
+
+class Graph:
+    """The asset graph of one lake and its Dagster instance. Use `open_graph`."""
+
+    def __init__(self, definitions: "dg.Definitions", instance: "dg.DagsterInstance") -> None:
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+        self._instance = instance
+
+    def materialize(
+        self,
+        assets: Sequence[str],
+        *,
+        days: tuple[date, date] | None = None,
+        experiment: str | None = None,
+        on_asset: Callable[[str], None] | None = None,
+    ) -> GraphRun:
+        """Materialise assets: a range of UTC days (both included), or one experiment, or neither.
+
+        `on_asset` is called with each step that starts. Raises the `QuantlabError` of the step that
+        failed; any other exception of a step as it is.
+        """
+        import dagster as dg
+
+        tags: dict[str, str] = {}
+        if days is not None:
+            tags = {RANGE_START: days[0].isoformat(), RANGE_END: days[1].isoformat()}
+        if experiment is not None:
+            self._instance.add_dynamic_partitions(EXPERIMENTS, [experiment])
+        run_id = str(uuid4())
+        if on_asset is not None:
+            self._instance.add_event_listener(run_id, _step_starts(on_asset))
+        try:
+            self._job.execute_in_process(
+                run_config=QUIET,
+                instance=self._instance,
+                asset_selection=[dg.AssetKey.from_user_string(name) for name in assets],
+                partition_key=experiment,
+                tags=tags,
+                run_id=run_id,
+            )
+        except Exception as error:
+            raise _raised_on_purpose(error) or error from None
+        return GraphRun(run_id, tuple(assets))
+
+
+@contextmanager
+def open_graph(settings: Settings) -> Iterator[Graph]:
+    """The asset graph of a lake, its instance closed on leaving."""
+    from quantlab_assets.definitions import build_defs
+
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    with open_instance(settings, Path.cwd()) as instance:
+        yield Graph(build_defs(settings), instance)
+
+
+def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:
+    """The days as ranges without holes, both ends included: one run each."""
+    ranges: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if ranges and day - ranges[-1][1] == timedelta(days=1):
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return ranges
+
+
+def _step_starts(on_asset: Callable[[str], None]) -> "Callable[[dg.EventLogEntry], None]":
+    def listen(entry: "dg.EventLogEntry") -> None:
+        event = entry.dagster_event
+        if event is not None and event.is_step_start and event.step_key:
+            on_asset(event.step_key)
+
+    return listen
+
+
+def _raised_on_purpose(error: BaseException) -> QuantlabError | None:
+    """The project's own error among the causes: Dagster wraps what a step raises."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, QuantlabError):
+            return seen
+        seen = getattr(seen, "user_exception", None) or seen.__cause__ or seen.__context__
+    return None
