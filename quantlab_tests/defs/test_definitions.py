@@ -1,0 +1,86 @@
+"""The graph as a whole: a snapshot of every definition, and that it loads without a warning.
+
+After a change that is meant, write the snapshot again: `python -m quantlab_tests.defs.test_definitions`.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from quantlab_assets.definitions import build_defs
+
+SNAPSHOT = Path(__file__).with_name("definitions.json")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def described() -> dict[str, Any]:
+    graph = build_defs().resolve_asset_graph()
+    assets = {}
+    for key in sorted(graph.get_all_asset_keys()):
+        node = graph.get(key)
+        assets[key.to_user_string()] = {
+            "parents": sorted(parent.to_user_string() for parent in node.parent_keys),
+            "group": node.group_name,
+            "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners),
+            "code_version": node.code_version,
+            "partitions": type(node.partitions_def).__name__ if node.partitions_def else None,
+            "one_run_a_range": node.backfill_policy == dg.BackfillPolicy.single_run(),
+            "pools": sorted(node.pools or ()),
+            "type": node.metadata.get("artifact_type"),
+            "materializable": node.is_materializable,
+            "description": (node.description or "").split("\n")[0],
+        }
+    return assets
+
+
+def test_the_definitions_are_those_of_the_snapshot():
+    assert described() == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_asset_says_what_it_is_and_whose():
+    for name, asset in described().items():
+        assert asset["description"], name
+        assert asset["owners"] == ["team:quantlab"], name
+        assert asset["group"] != "default", name
+        assert asset["kinds"], name
+        assert asset["code_version"] or not asset["materializable"], name
+
+
+def test_daily_assets_run_a_range_at_once():
+    for name, asset in described().items():
+        if asset["partitions"] == "DailyPartitionsDefinition":
+            assert asset["one_run_a_range"], name
+
+
+def test_validating_the_definitions_prints_no_warning():
+    done = subprocess.run(
+        ["dagster", "definitions", "validate", "-m", "quantlab_assets.definitions"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=without_settings(),
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "warning" not in output.lower(), output
+    assert "All code locations passed validation" in output
+
+
+def without_settings() -> dict[str, str]:
+    """The environment of somebody who has set nothing."""
+    import os
+
+    dropped = ("QUANTLAB_", "DAGSTER_", "ARTIFACT", "PROJECTION_", "EXPERIMENT_", "PYTHONWARNINGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(described(), indent=1, sort_keys=True) + "\n")
