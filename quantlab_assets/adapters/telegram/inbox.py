@@ -82,8 +82,7 @@ class TelegramInbox:
     def _spooled(self) -> list[_Spooled]:
         by_hash: dict[str, _Spooled] = {}
         for path in self._files():
-            status = path.stat()
-            key = (path, status.st_size, status.st_mtime_ns)
+            key = (path, *_state(path))
             if key not in self._known or not (self._known[key].folder / _INDEX).exists():
                 self._known[key] = self._parsed(path)
             by_hash.setdefault(self._known[key].export.source.sha256, self._known[key])
@@ -94,11 +93,15 @@ class TelegramInbox:
         return sorted(path for path in found if not path.name.startswith("."))
 
     def _parsed(self, path: Path) -> _Spooled:
+        state = _state(path)
         shape = measure(path)
         digest = shape.sha256.removeprefix("sha256:")
         folder = self._spool / f"{digest}-{PARSER_VERSION}.{load_rules().version}"
         if not (folder / _INDEX).exists():
             self._parse_into(folder, path, shape)
+            if _state(path) != state:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise StoreUnavailable(f"{path.name}: changed while it was read; try again")
         source = SourceFile(shape.sha256, path.name, shape.size, SOURCE_KIND)
         return _Spooled(_export(source, json.loads((folder / _INDEX).read_text("utf-8"))), folder)
 
@@ -125,6 +128,12 @@ class TelegramInbox:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What tells that a file has changed: its size and the time it was written."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _write(folder: Path, batches: Iterator[Any]) -> dict[str, Any]:

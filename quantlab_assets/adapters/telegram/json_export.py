@@ -6,6 +6,7 @@ no export, is refused as a whole. See docs/alerts.md.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,12 @@ MAX_RAW: Final = 65_536
 """How much of an unreadable record is kept, in characters of its JSON."""
 
 _BATCH_RECORDS: Final = 20_000
-_BATCH_CHARACTERS: Final = 16_000_000
+_BATCH_CHARACTERS: Final = 8_000_000
 _EARLIEST: Final = datetime(2013, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR: Final = 10**10
+_SECONDS: Final = re.compile(r"-?[0-9]{1,11}")
 _INT64: Final = range(-(2**63), 2**63)
 _EXPECTED: Final = (
     "expected Telegram Desktop's JSON export: an object with `messages` (one chat) or `chats.list` "
@@ -262,8 +265,8 @@ def _time(record: Mapping[str, Any], local: str, unix: str) -> datetime | None:
         return None
     if seconds is not None:
         number = _int64(seconds)
-        if number is None and isinstance(seconds, str) and len(seconds) <= 20:
-            number = int(seconds) if seconds.isascii() and seconds.lstrip("-").isdigit() else None
+        if number is None and isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
+            number = int(seconds)
         if number is None:
             raise _RefusedError("bad_date", f"{unix} is {_shown(seconds)}, not Unix seconds")
         if number == 0 and local == "edited":
@@ -294,53 +297,55 @@ def _in_range(base: datetime, seconds: int, name: str) -> datetime:
     return moment
 
 
-_FAR: Final = 10**10
-
-
 def _text(record: Mapping[str, Any]) -> tuple[str, str]:
     """The text, and its entities as JSON: a list of `{type, text, href?}` without plain parts."""
     value = record.get("text", "")
-    parts = value if isinstance(value, list) else [value]
-    if value is None or not all(_is_part(part) for part in parts):
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list):
         raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
-    text = _clean("".join(part if isinstance(part, str) else part["text"] for part in parts))
+    try:
+        text = _clean("".join([part if type(part) is str else part["text"] for part in parts]))
+    except (TypeError, KeyError):
+        raise _RefusedError("unknown_shape", "a part of text holds no text") from None
     if len(text) > MAX_TEXT:
         raise _RefusedError("oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}")
-    listed = record.get("text_entities") or parts
-    if not isinstance(listed, list) or not all(_is_part(part) for part in listed):
-        raise _RefusedError("unknown_shape", "text_entities is not a list of parts")
-    entities = [
-        _entity(part)
-        for part in listed
-        if not isinstance(part, str) and part.get("type") not in ("plain", None)
-    ]
-    entities += _buttons(record.get("inline_bot_buttons"))
+    entities = _entities(record.get("text_entities") or parts)
+    if "inline_bot_buttons" in record:
+        entities += _buttons(record["inline_bot_buttons"])
+    if not entities:
+        return text, "[]"
     return text, _clean(json.dumps(entities, ensure_ascii=False, separators=(",", ":")))
 
 
-def _is_part(part: Any) -> bool:
-    if isinstance(part, str):
-        return True
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
-
-
-def _entity(part: Mapping[str, Any]) -> dict[str, str]:
-    entity = {"type": str(part["type"]), "text": part["text"]}
-    href = part.get("href")
-    return entity | {"href": href} if isinstance(href, str) else entity
+def _entities(parts: Any) -> list[dict[str, str]]:
+    if not isinstance(parts, list):
+        raise _RefusedError("unknown_shape", "text_entities is not a list")
+    entities = []
+    for part in parts:
+        if type(part) is str:
+            continue
+        if not isinstance(part, dict):
+            raise _RefusedError("unknown_shape", "an entity is not an object")
+        kind, text = part.get("type"), part.get("text")
+        if not (isinstance(kind, str) and isinstance(text, str)):
+            raise _RefusedError("unknown_shape", "an entity has no type or no text")
+        if kind == "plain":
+            continue
+        href = part.get("href")
+        entity = {"type": kind, "text": text}
+        entities.append(entity | {"href": href} if isinstance(href, str) else entity)
+    return entities
 
 
 def _buttons(rows: Any) -> list[dict[str, str]]:
-    """Buttons under a message that open a link."""
-    cells = (
-        [c for row in rows if isinstance(row, list) for c in row] if isinstance(rows, list) else []
-    )
+    """Buttons under a message that open a link; others, of whatever shape, are of no interest."""
+    lines = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    cells = [cell for row in lines for cell in row if isinstance(cell, dict)]
     return [
         {"type": "button", "text": cell["text"], "href": cell["data"]}
         for cell in cells
-        if _is_part(cell)
-        and isinstance(cell, dict)
-        and cell.get("type") == "url"
+        if cell.get("type") == "url"
+        and isinstance(cell.get("text"), str)
         and isinstance(cell.get("data"), str)
     ]
 

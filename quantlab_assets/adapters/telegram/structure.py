@@ -22,9 +22,11 @@ ACCOUNT_LEVEL: Final = 5
 """The same of an account export: the object, `chats`, its `list`, a chat, its list of messages."""
 
 _CHUNK: Final = 1 << 20
-_STEP: Final = np.zeros(256, np.int8)
-_STEP[list(b"{[")] = 1
-_STEP[list(b"}]")] = -1
+_QUOTE: Final = 2
+_MARK: Final = np.zeros(256, np.int8)
+_MARK[list(b"{[")] = 1
+_MARK[list(b"}]")] = -1
+_MARK[ord('"')] = _QUOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,19 @@ class _Scan:
             chunk = b" " + chunk[1:]
         self._escaped = (len(chunk) - len(chunk.rstrip(b"\\"))) % 2 == 1
         plain = chunk.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-        codes = np.frombuffer(plain, np.uint8)
-        inside = np.logical_xor.accumulate(codes == ord('"')) ^ self._in_string
-        steps = np.where(inside, 0, _STEP[codes]).astype(np.int32)
-        depth = np.cumsum(steps, dtype=np.int64) + self._depth
-        self._in_string = bool(inside[-1])
-        self._depth = int(depth[-1])
-        self.deepest = max(self.deepest, int(depth.max()))
-        for level in self._last:
-            self._measure(level, np.flatnonzero(depth <= level))
+        marks = _MARK[np.frombuffer(plain, np.uint8)]
+        at = np.flatnonzero(marks)
+        if at.size:
+            found = marks[at]
+            quotes = found == _QUOTE
+            inside = (np.cumsum(quotes, dtype=np.int32) + self._in_string) % 2 == 1
+            steps = np.where(inside | quotes, 0, found)
+            depth = np.cumsum(steps, dtype=np.int32) + self._depth
+            self._in_string = bool(inside[-1])
+            self._depth = int(depth[-1])
+            self.deepest = max(self.deepest, int(depth.max()))
+            for level in self._last:
+                self._measure(level, at[depth <= level])
         self.position += size
 
     def _measure(self, level: int, at: npt.NDArray[np.intp]) -> None:

@@ -111,17 +111,24 @@ def extract_alerts(
 
 def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The versions with their sender's kind as judged now, in an order that is a function of their
-    content, numbered `v`; `known_ts_utc` is when the version came to be."""
+    content, numbered `v`; `known_ts_utc` is when the version came to be.
+
+    HTML does not tell edits: of a text that JSON has too, only JSON says since when it stood.
+    """
     ordered = senders.with_sender_kinds(messages, rules)
     by_time = ["chat_id", "message_id", "known_ts_utc", "text"]
     forwarder = pl.col("forwarded_from")
     distinct = ordered["forwarded_from"].drop_nulls().unique().sort().to_list()
     bots = [name for name in distinct if normal_name(name) in rules.bots]
+    known = pl.max_horizontal(pl.coalesce("edited_ts_utc", "ts_utc"), "ts_utc")
+    from_json = pl.col("ingest_source") == "telegram_json"
+    told = known.filter(from_json).min().over(*_MESSAGE, "text")
     return (
         ordered.with_columns(
-            pl.max_horizontal(pl.coalesce("edited_ts_utc", "ts_utc"), "ts_utc").alias(
-                "known_ts_utc"
-            ),
+            pl.when(from_json)
+            .then(known)
+            .otherwise(pl.coalesce(told, known))
+            .alias("known_ts_utc"),
             senders.is_command(pl.col("text")).alias("is_command"),
             forwarder.is_in(bots).fill_null(False).alias("bot_forward"),
             links.separated(pl.col("text")).alias("separated"),
@@ -141,9 +148,12 @@ def _posts(versions: pl.DataFrame) -> pl.DataFrame:
     named = pl.col("sender_name").str.strip_chars() != ""
     return versions.group_by(_MESSAGE, maintain_order=True).agg(
         pl.col("ts_utc").min().alias("alert_ts_utc"),
-        pl.coalesce(pl.when(named).then("sender_name"), "sender_id").first().alias("caller_name"),
-        pl.col("sender_name").first(),
-        pl.col("sender_id").first().alias("caller_id"),
+        pl.coalesce(pl.when(named).then("sender_name"), "sender_id")
+        .drop_nulls()
+        .first()
+        .alias("caller_name"),
+        pl.col("sender_name").drop_nulls().first(),
+        pl.col("sender_id").drop_nulls().first().alias("caller_id"),
         pl.col("sender_kind").first(),
         pl.col("text").first(),
         pl.col("seen_at_utc").min(),
