@@ -51,12 +51,12 @@ class Graph:
         *,
         days: tuple[date, date] | None = None,
         experiment: str | None = None,
-        on_asset: Callable[[str], None] | None = None,
+        on_step: Callable[[str], None] | None = None,
     ) -> GraphRun:
         """Materialise assets: a range of UTC days (both included), or one experiment, or neither.
 
-        `on_asset` is called with each step that starts. Raises the `QuantlabError` of the step that
-        failed; any other exception of a step as it is.
+        `on_step` is called with the name of each step that starts. Raises the `QuantlabError` of
+        the step that failed; any other exception of a step as it is.
         """
         import dagster as dg
 
@@ -66,8 +66,8 @@ class Graph:
         if experiment is not None:
             self._instance.add_dynamic_partitions(EXPERIMENTS, [experiment])
         run_id = str(uuid4())
-        if on_asset is not None:
-            self._instance.add_event_listener(run_id, _step_starts(on_asset))
+        if on_step is not None:
+            self._instance.add_event_listener(run_id, _step_starts(on_step))
         try:
             self._job.execute_in_process(
                 run_config=QUIET,
@@ -103,11 +103,11 @@ def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:
     return ranges
 
 
-def _step_starts(on_asset: Callable[[str], None]) -> "Callable[[dg.EventLogEntry], None]":
+def _step_starts(on_step: Callable[[str], None]) -> "Callable[[dg.EventLogEntry], None]":
     def listen(entry: "dg.EventLogEntry") -> None:
         event = entry.dagster_event
         if event is not None and event.is_step_start and event.step_key:
-            on_asset(event.step_key)
+            on_step(event.step_key)
 
     return listen
 
