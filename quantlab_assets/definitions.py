@@ -6,7 +6,14 @@ quantlab_assets.definitions` loads.
 
 import dagster as dg
 
-from quantlab_assets.defs.assets import alerts, candles, coverage, experiments, projections, telegram
+from quantlab_assets.defs.assets import (
+    alerts,
+    candles,
+    coverage,
+    experiments,
+    projections,
+    telegram,
+)
 from quantlab_assets.defs.io_managers import ArtifactIOManager
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.settings import Settings
@@ -26,7 +33,8 @@ ASSETS = [
 
 
 def build_defs(settings: Settings | None = None) -> dg.Definitions:
-    """The whole graph over the lake of `settings`; without them the environment decides at run time.
+    """The whole graph over the lake of `settings`; without them the environment decides at run
+    time.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """

@@ -61,9 +61,7 @@ class Lake:
         """The `ProjectionBuilder`: disposable DuckDB files."""
         from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
 
-        return DuckdbProjections(
-            self.settings.projection_cache, self.store, self.store, self.types
-        )
+        return DuckdbProjections(self.settings.projection_cache, self.store, self.store, self.types)
 
     @cached_property
     def tracker(self) -> "ExperimentLedger":
@@ -87,7 +85,8 @@ class Lake:
         folder = self.settings.candle_inbox
         if folder is None:
             raise StoreUnavailable(
-                "QUANTLAB_CANDLES names a ClickHouse, which this version cannot read yet; give a folder"
+                "QUANTLAB_CANDLES names a ClickHouse, which this version cannot read yet; give a "
+                "folder"
             )
         return CandleFolder(folder, self.settings.candle_index)
 
@@ -111,10 +110,9 @@ class Lake:
             environment=environment(),
         )
 
-    def alerts(
-        self, start: datetime, end: datetime, caller: str | None = None
-    ) -> "pl.LazyFrame":
-        """Active alerts with `start <= alert_ts_utc < end`, by time; of one `caller_name_norm` if given.
+    def alerts(self, start: datetime, end: datetime, caller: str | None = None) -> "pl.LazyFrame":
+        """Active alerts with `start <= alert_ts_utc < end`, by time; of one `caller_name_norm` if
+        given.
 
         Times without a zone are refused: they would mean another moment on another machine.
         """
@@ -141,9 +139,7 @@ class Lake:
         start, end = _utc(start, "start"), _utc(end, "end")
         address = mint.lower() if mint.startswith("0x") else mint
         frame = self._active("ohlcv_slice_v2", start, end, tags={"token": address}).filter(
-            (pl.col("token_address") == address)
-            & (pl.col("ts") >= start)
-            & (pl.col("ts") < end)
+            (pl.col("token_address") == address) & (pl.col("ts") >= start) & (pl.col("ts") < end)
         )
         return one_candle_a_moment(frame.collect()).lazy()
 
@@ -162,8 +158,8 @@ class Lake:
     def sql(self, query: str) -> "pl.DataFrame":
         """The result of a read-only DuckDB query over the active artifacts.
 
-        Tables are those of the research projection (docs/projections.md), built first if the lake has
-        changed. Raises `ValidationFailed` for SQL that DuckDB refuses.
+        Tables are those of the research projection (docs/projections.md), built first if the lake
+        has changed. Raises `ValidationFailed` for SQL that DuckDB refuses.
         """
         from quantlab_assets.handlers.build_projection import research_request
 
@@ -289,7 +285,8 @@ def open_lake(lake: str | Path | Settings | None = None, *, create: bool = False
         settings.create_folders()
     elif not settings.manifest.exists():
         raise NotFound(
-            f"there is no lake in {settings.lake}; make one with: quantlab init --lake {settings.lake}"
+            f"there is no lake in {settings.lake}; make one with: quantlab init --lake "
+            f"{settings.lake}"
         )
     return Lake(settings, create=create)
 

@@ -15,7 +15,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("quantlab-assets", "dagster", "duckdb", "numba", "numpy", "pandera", "polars", "pyarrow")
+PACKAGES = (
+    "quantlab-assets",
+    "dagster",
+    "duckdb",
+    "numba",
+    "numpy",
+    "pandera",
+    "polars",
+    "pyarrow",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,10 @@ def artifact_metadata(artifact_type: ArtifactType) -> dict[str, Any]:
 class ArtifactIOManager(dg.ConfigurableIOManager):
     """Loads partitions from heads, publishes partitions with exact lineage.
 
-    An asset hands over a `PartitionOutput` (unpartitioned), or an iterable of (partition, output) that
-    covers exactly the partitions of the run, in any order. It is consumed one partition at a time, and
-    each partition is published in one transaction before the next is computed: memory holds one, and
-    a run that dies keeps the partitions it finished.
+    An asset hands over a `PartitionOutput` (unpartitioned), or an iterable of (partition, output)
+    that covers exactly the partitions of the run, in any order. It is consumed one partition at a
+    time, and each partition is published in one transaction before the next is computed: memory
+    holds one, and a run that dies keeps the partitions it finished.
     """
 
     lake: dg.ResourceDependency[LakeResource]
@@ -64,14 +64,14 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             else [UNPARTITIONED]
         )
         metadata = upstream.definition_metadata or {}
-        return self.lake.load(
-            context.asset_key.to_user_string(), _type_name(metadata), partitions
-        )
+        return self.lake.load(context.asset_key.to_user_string(), _type_name(metadata), partitions)
 
     def handle_output(self, context: dg.OutputContext, obj: PartitionValue | RangeValue) -> None:
         """Publish every partition of the run; see the class for what `obj` may be."""
         expected = (
-            sorted(context.asset_partition_keys) if context.has_asset_partitions else [UNPARTITIONED]
+            sorted(context.asset_partition_keys)
+            if context.has_asset_partitions
+            else [UNPARTITIONED]
         )
         execution = dg.AssetExecutionContext.get()
         key = context.asset_key
@@ -79,12 +79,14 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         artifact_type = lake.types.get(_type_name(context.definition_metadata))
         provenance = self.lake.provenance(execution, key.to_user_string())
         pending = set(expected)
+        loose: set[str] = set()
         content_hashes: list[str] = []
         rows = 0
         for partition, output in _by_partition(obj):
             if partition not in pending:
                 raise ValidationFailed(
-                    f"{key.to_user_string()} produced partition {partition!r} twice, or it is not one of "
+                    f"{key.to_user_string()} produced partition {partition!r} twice, or it is not "
+                    "one of "
                     f"this run ({expected[0]} to {expected[-1]})"
                 )
             pending.discard(partition)
@@ -92,12 +94,14 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             published = publish_partition(
                 lake.store,
                 PartitionRef(key.to_user_string(), partition),
-                _watched(output, artifact_type, shown),
+                _watched(output, artifact_type, shown, loose),
                 inputs=lambda partition=partition: self._edges(key, partition),
                 provenance=replace(provenance, params={"partition": partition}),
             )
             execution.add_asset_metadata(
-                partition_metadata(published, artifact_type, shown, str(lake.settings.artifacts_root)),
+                partition_metadata(
+                    published, artifact_type, shown, str(lake.settings.artifacts_root)
+                ),
                 asset_key=key,
                 partition_key=partition or None,
             )
@@ -105,7 +109,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             rows += sum(artifact.row_count for artifact in published.artifacts)
         if pending:
             raise ValidationFailed(
-                f"{key.to_user_string()} did not produce {len(pending)} of {len(expected)} partitions, "
+                f"{key.to_user_string()} did not produce {len(pending)} of {len(expected)} "
+                "partitions, "
                 f"the first being {min(pending)}"
             )
         if len(expected) == 1:
@@ -119,7 +124,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 def _type_name(metadata: Mapping[str, Any]) -> str:
     if TYPE_KEY not in metadata:
         raise ValidationFailed(
-            f"an asset that goes through the lake names its type: metadata=artifact_metadata(...), key "
+            "an asset that goes through the lake names its type: metadata=artifact_metadata(...), "
+            "key "
             f"{TYPE_KEY!r}"
         )
     return str(metadata[TYPE_KEY])
@@ -133,9 +139,13 @@ def _by_partition(obj: PartitionValue | RangeValue) -> Iterator[tuple[str, Parti
 
 
 def _watched(
-    output: PartitionValue, artifact_type: ArtifactType, shown: list[pa.Table]
+    output: PartitionValue, artifact_type: ArtifactType, shown: list[pa.Table], loose: set[str]
 ) -> PartitionValue:
-    """The same output, noting the tables it is published with, and refusing drafts of another type."""
+    """The same output, noting the tables it is published with, and refusing drafts of another type.
+
+    Loose drafts whose keys are in `loose` have been published by this run: they belong to a raw
+    file, which many days may name.
+    """
 
     def note(built: PartitionOutput) -> PartitionOutput:
         for draft in built.drafts:
@@ -144,7 +154,9 @@ def _watched(
                     f"an asset of {artifact_type.name} produced a draft of {draft.artifact_type}"
                 )
         shown[:] = [draft.table for draft in built.drafts]
-        return built
+        fresh = tuple(draft for draft in built.loose if draft.logical_key not in loose)
+        loose.update(draft.logical_key for draft in fresh)
+        return replace(built, loose=fresh)
 
     if isinstance(output, PartitionOutput):
         return note(output)

@@ -35,15 +35,16 @@ def check_declared(upstream: str) -> None:
     for asset in context.selected_asset_keys:
         if key not in declared_dependencies(asset):
             raise ValidationFailed(
-                f"{asset.to_user_string()} reads {upstream} but does not declare it; add it to its deps"
+                f"{asset.to_user_string()} reads {upstream} but does not declare it; add it to its "
+                "deps"
             )
 
 
 def upstream_partitions(asset: dg.AssetKey, partition: str) -> dict[str, list[str]]:
     """The partitions of each upstream asset that one partition of `asset` depends on.
 
-    Partitions are those the mapping names, also where they never ran; an unpartitioned asset has the
-    one partition ''.
+    Partitions are those the mapping names, also where they never ran; an unpartitioned asset has
+    the one partition ''.
     """
     graph = _graph()
     partitioned = graph.get(asset).partitions_def is not None

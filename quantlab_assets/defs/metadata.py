@@ -16,7 +16,13 @@ from quantlab_assets.handlers.publish_partition import PublishedPartition
 PREVIEW_ROWS = 5
 PREVIEW_TEXT = 80
 
-_NAMES = {"string": "text", "int64": "int", "double": "float", "bool": "bool", "date32[day]": "date"}
+_NAMES = {
+    "string": "text",
+    "int64": "int",
+    "double": "float",
+    "bool": "bool",
+    "date32[day]": "date",
+}
 
 
 def column_schema(artifact_type: ArtifactType) -> dg.TableSchema:
@@ -55,7 +61,10 @@ def table_value(rows: pa.Table | pl.DataFrame) -> dg.TableMetadataValue:
 
 
 def partition_metadata(
-    published: PublishedPartition, artifact_type: ArtifactType, tables: Sequence[pa.Table], root: str
+    published: PublishedPartition,
+    artifact_type: ArtifactType,
+    tables: Sequence[pa.Table],
+    root: str,
 ) -> Mapping[str, Any]:
     """Metadata of one partition: counts, artifacts, hashes, times, a preview.
 
@@ -80,7 +89,7 @@ def partition_metadata(
         "deduped_artifacts": len(artifacts) - len(new),
         **({"min_ts": min(times).isoformat(), "max_ts": max(times).isoformat()} if times else {}),
         **({"preview": shown} if shown is not None else {}),
-        **{name: value for name, value in sorted(published.counts.items())},
+        **dict(sorted(published.counts.items())),
     }
 
 

@@ -22,6 +22,7 @@ class ReadLedger:
     reads: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def record(self, asset: str, partition: str, artifacts: Iterable[Artifact]) -> None:
+        """Note that a partition of an asset was handed out, and what it consists of."""
         self.reads[asset, partition] = tuple(artifact.artifact_id for artifact in artifacts)
 
     def edges(
@@ -52,8 +53,8 @@ class PartitionFrames(Mapping[str, pl.LazyFrame]):
     """Partitions of one asset as lazy frames, in partition order; each is opened when first read.
 
     Heads are resolved once, when the step starts, so that a step sees one state of the lake. A
-    partition that never ran is absent; one that ran and produced nothing is an empty frame. Bytes are
-    verified before a decoder sees them.
+    partition that never ran is absent; one that ran and produced nothing is an empty frame. Bytes
+    are verified before a decoder sees them.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class PartitionFrames(Mapping[str, pl.LazyFrame]):
         if partition not in self._heads:
             where = f" --partition {partition}" if partition else ""
             raise NotFound(
-                f"{self._asset} has no partition {partition!r} yet; materialise it first: dagster asset "
+                f"{self._asset} has no partition {partition!r} yet; materialise it first: dagster "
+                "asset "
                 f"materialize -m quantlab_assets.definitions --select {self._asset}{where}"
             )
         return self[partition]

@@ -73,4 +73,3 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 @lru_cache(maxsize=8)
 def _opened(settings: Settings) -> Lake:
     return open_lake(settings, create=True)
-

@@ -1,9 +1,8 @@
 """Artifact types: what each kind of Parquet artifact holds, exactly.
 
 A type declares its Arrow schema (types and nullability), the sort keys of its canonical order, its
-time column, the grammar of its logical keys and, by name, its value rules (`value_rules`, loaded only
-when data is checked, since pandera is slow to import). All timestamps are UTC microseconds; ids, counts
-and row numbers are int64; prices and ratios float64.
+time column and the grammar of its logical keys; its value rules are in `value_rules`. All
+timestamps are UTC microseconds; ids, counts and row numbers are int64; prices and ratios float64.
 """
 
 import re
@@ -43,12 +42,13 @@ INTERVALS: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
-    """One form of logical key, such as `day={day}/chain={chain}`; every field has a fixed pattern."""
+    """One form of logical key, e.g. `day={day}/chain={chain}`; each field has a fixed pattern."""
 
     text: str
 
     @property
     def pattern(self) -> re.Pattern[str]:
+        """What a key of this form matches, each field a group."""
         parts = re.split(r"\{(\w+)\}", self.text)
         return re.compile(
             "".join(
@@ -60,6 +60,7 @@ class KeyTemplate:
 
     @property
     def fields(self) -> frozenset[str]:
+        """The names of the fields."""
         return frozenset(re.findall(r"\{(\w+)\}", self.text))
 
 
@@ -80,7 +81,8 @@ class ArtifactType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "templates", tuple(KeyTemplate(text) for text in self.keys))
-        missing = [k for k in (*self.sort_keys, *self.dictionary_columns) if k not in self.schema.names]
+        named = (*self.sort_keys, *self.dictionary_columns)
+        missing = [column for column in named if column not in self.schema.names]
         if missing:
             raise ValidationFailed(f"artifact type {self.name}: unknown columns {missing}")
 
@@ -92,7 +94,8 @@ class ArtifactType:
                 self.parse_key(key)
                 return key
         raise ValidationFailed(
-            f"{self.name}: no key has the fields {sorted(fields)}; known forms: {', '.join(self.keys)}"
+            f"{self.name}: no key has the fields {sorted(fields)};"
+            f" known forms: {', '.join(self.keys)}"
         )
 
     def parse_key(self, key: str) -> dict[str, str]:
@@ -122,7 +125,7 @@ def _type(
     time_column: str | None = None,
     dictionary: str = "",
 ) -> ArtifactType:
-    """Build a type from a compact column list: `name:type`, with `?` after the type for nullable."""
+    """Build a type from a compact column list: `name:type`, and `?` at its end for nullable."""
     kinds = {
         "utf8": pa.string(),
         "i64": pa.int64(),
@@ -150,8 +153,8 @@ def _type(
 TELEGRAM_MESSAGES = _type(
     "telegram_messages",
     "chat_id:i64 chat_name:utf8? message_id:i64 ts_utc:ts edited_ts_utc:ts? sender_name:utf8?"
-    " sender_id:utf8? sender_kind:utf8 reply_to_message_id:i64? forwarded_from:utf8? is_service:bool"
-    " text:utf8 entities_json:utf8 ingest_source:utf8 seen_at_utc:ts",
+    " sender_id:utf8? sender_kind:utf8 reply_to_message_id:i64? forwarded_from:utf8?"
+    " is_service:bool text:utf8 entities_json:utf8 ingest_source:utf8 seen_at_utc:ts",
     "chat_id message_id edited_ts_utc",
     "chat={chat}/day={day}",
     time_column="ts_utc",
@@ -190,7 +193,7 @@ ALERTS_QUARANTINE = _type(
     ("day={day}", "day=unknown/source={source}"),
     time_column="ts_utc",
     dictionary="error_code",
-    description="Messages that look like calls, or like messages, but cannot be trusted; with the reason.",
+    description="Messages that look like calls, or like messages, but cannot be trusted; and why.",
 )
 OHLCV_SLICE = _type(
     "ohlcv_slice_v2",
@@ -257,8 +260,8 @@ EXPERIMENT_DEFINITION = _type(
 EXPERIMENT_TRADES = _type(
     "experiment_trades",
     "trade_id:utf8 alert_id:utf8 caller_name_norm:utf8 chain:utf8 mint:utf8 alert_ts_utc:ts"
-    " entry_ts:ts entry_price:f64 exit_ts:ts exit_price:f64 exit_reason:utf8 exit_legs:i64 stake:f64"
-    " gross_pnl:f64 net_pnl:f64 net_return:f64 fees:f64 slippage_cost:f64 peak_multiple:f64"
+    " entry_ts:ts entry_price:f64 exit_ts:ts exit_price:f64 exit_reason:utf8 exit_legs:i64"
+    " stake:f64 gross_pnl:f64 net_pnl:f64 net_return:f64 fees:f64 slippage_cost:f64 peak_multiple:f64"
     " trough_multiple:f64 duration_s:i64 candles_held:i64 ambiguous_candles:i64",
     "entry_ts alert_id",
     "experiment={experiment}/trades",
@@ -323,7 +326,8 @@ class TypeRegistry:
         """Add a type. Raises `ValidationFailed` if the name is taken or not a safe path segment."""
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", artifact_type.name):
             raise ValidationFailed(
-                f"artifact type {artifact_type.name!r}: use lower-case letters, digits and underscores"
+                f"artifact type {artifact_type.name!r}:"
+                " use lower-case letters, digits and underscores"
             )
         if artifact_type.name in self._types:
             raise ValidationFailed(f"artifact type {artifact_type.name!r} is registered already")
@@ -333,7 +337,8 @@ class TypeRegistry:
         """The type of that name. Raises `NotFound`, or `ValidationFailed` for another version."""
         found = self._types.get(name)
         if found is None:
-            raise NotFound(f"unknown artifact type {name!r}; known: {', '.join(sorted(self._types))}")
+            known = ", ".join(sorted(self._types))
+            raise NotFound(f"unknown artifact type {name!r}; known: {known}")
         if schema_version is not None and schema_version != found.schema_version:
             raise ValidationFailed(
                 f"{name}: schema version {schema_version} is not known, only {found.schema_version}"

@@ -168,6 +168,7 @@ class PublishResult:
 
     @property
     def artifact_id(self) -> str:
+        """The id of the artifact, new or not."""
         return self.artifact.artifact_id
 
 
@@ -223,7 +224,7 @@ class SourceEdge:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The graph around one artifact: its edges, the artifacts they name, the raw files at its end."""
+    """The graph around one artifact: edges, the artifacts they name, the raw files at its end."""
 
     root: str
     edges: tuple[LineageEdge, ...]

@@ -1,7 +1,7 @@
 """The one hierarchy of errors a user can meet.
 
-Each message is one line that says what is wrong and what to do. The command line turns the class into
-an exit code (`exit_code`); everything else that escapes is a bug and shows as one.
+Each message is one line that says what is wrong and what to do. The command line turns the class
+into an exit code (`exit_code`); everything else that escapes is a bug and shows as one.
 """
 
 
@@ -32,4 +32,4 @@ class IntegrityError(QuantlabError):
 
 
 class StoreUnavailable(QuantlabError):
-    """The lake cannot be read or written: missing folder, no permission, disk full, newer manifest."""
+    """The lake cannot be used: missing folder, no permission, disk full, newer manifest."""

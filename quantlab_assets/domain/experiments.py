@@ -32,8 +32,8 @@ def check_transition(experiment_id: str, old: ExperimentStatus, new: ExperimentS
 class AlertFilters:
     """Which alerts of the frozen artifacts take part.
 
-    `start` and `end` bound alert_ts_utc, both included; `first_call_only` keeps the earliest call of
-    each token among the alerts that pass the other filters.
+    `start` and `end` bound alert_ts_utc, both included; `first_call_only` keeps the earliest call
+    of each token among the alerts that pass the other filters.
     """
 
     start: datetime | None = None
@@ -57,7 +57,8 @@ class AlertFilters:
 class ExperimentDefinition:
     """Everything that decides an experiment's result. `name` is only a label.
 
-    `min_coverage` (fraction of expected candles) refuses alerts' slices under it; None refuses none.
+    `min_coverage` (fraction of expected candles) refuses alerts' slices under it; None refuses
+    none.
     """
 
     name: str

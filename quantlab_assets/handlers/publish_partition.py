@@ -1,7 +1,7 @@
 """Publish all that one asset partition consists of, in one transaction.
 
-The one way in which the asset graph writes to the lake. A partition that grows (`AdditiveOutput`) is
-built from what it holds, published on the condition that it still holds that, and built again if
+The one way in which the asset graph writes to the lake. A partition that grows (`AdditiveOutput`)
+is built from what it holds, published on the condition that it still holds that, and built again if
 another writer was faster: no update is lost.
 """
 
@@ -41,6 +41,7 @@ class PublishedPartition:
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
+        """What the partition now consists of."""
         return tuple(result.artifact for result in self.results)
 
 
@@ -71,7 +72,8 @@ def publish_partition(
             if (None if now is None else _ids(now)) == expected:
                 raise  # nobody moved the head: the content itself is refused
     raise Conflict(
-        f"{ref.asset} {ref.partition}: other writers changed it {ATTEMPTS} times in a row; run it again"
+        f"{ref.asset} {ref.partition}: other writers changed it {ATTEMPTS} times in a row; run it "
+        "again"
     )
 
 

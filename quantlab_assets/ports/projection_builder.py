@@ -66,9 +66,7 @@ class ProjectionBuilder(Protocol):
     def list(self) -> Sequence[Projection]:
         """All built projections, by id."""
 
-    def connect(
-        self, projection_id: str, *, read_only: bool = True
-    ) -> AbstractContextManager[Any]:
+    def connect(self, projection_id: str, *, read_only: bool = True) -> AbstractContextManager[Any]:
         """An open DuckDB connection, closed on leaving. Only `read_only=True` is allowed.
 
         Raises `NotFound`.

@@ -1,6 +1,7 @@
 """The graph as a whole: a snapshot of every definition, and that it loads without a warning.
 
-After a change that is meant, write the snapshot again: `python -m quantlab_tests.defs.test_definitions`.
+After a change that is meant, write the snapshot again: `python -m
+quantlab_tests.defs.test_definitions`.
 """
 
 import json

@@ -112,7 +112,9 @@ def test_each_partition_shows_its_own_artifacts_in_the_event_log(toy: Toy, insta
     toy.texts = dict(TEXTS)
     result = toy.run(instance, ["raw"], RANGE)
     shown = {
-        event.partition: event.step_materialization_data.materialization.metadata["artifact_ids"].value
+        event.partition: event.step_materialization_data.materialization.metadata[
+            "artifact_ids"
+        ].value
         for event in result.get_asset_materialization_events()
     }
     assert shown == {day: list(toy.head("raw", day)) for day in TEXTS}
@@ -147,8 +149,13 @@ def test_an_input_damaged_on_disk_is_refused_before_it_is_decoded(toy: Toy, inst
 
 def test_a_partition_left_out_or_made_twice_fails_the_step(toy: Toy, instance):
     from quantlab_assets.domain.artifacts import PartitionOutput
-    from quantlab_tests.defs.toy_graph import PARTITIONED, ArtifactIOManager, LakeResource
-    from quantlab_tests.defs.toy_graph import ALERTS_QUARANTINE, artifact_metadata
+    from quantlab_tests.defs.toy_graph import (
+        ALERTS_QUARANTINE,
+        PARTITIONED,
+        ArtifactIOManager,
+        LakeResource,
+        artifact_metadata,
+    )
 
     def graph(*days: str) -> dg.ExecuteInProcessResult:
         @dg.asset(metadata=artifact_metadata(ALERTS_QUARANTINE), **PARTITIONED)

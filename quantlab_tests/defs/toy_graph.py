@@ -1,4 +1,4 @@
-"""A small graph over a real lake: daily `raw`, daily `derived` (today and yesterday), `total` of all."""
+"""A small graph over a real lake: daily `raw`, `derived` (two days of it), `total` of all."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,7 +71,9 @@ class Toy:
             return dg.MaterializeResult(value=days())
 
         @dg.asset(
-            ins={"raw": dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1))},
+            ins={
+                "raw": dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1))
+            },
             metadata=artifact_metadata(EXPERIMENT_DEFINITION),
             **PARTITIONED,
         )

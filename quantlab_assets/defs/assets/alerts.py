@@ -38,9 +38,12 @@ def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetO
         "alerts": _spec(
             "alerts",
             ALERTS,
-            "Calls of one UTC day: who called which token, when, and when its address became known.\n\n"
-            "One row a (chat, message, token), one artifact a chain family. Only people and feeds call; "
-            "bots and commands never do. A bot's answer within minutes, also after midnight, resolves "
+            "Calls of one UTC day: who called which token, when, and when its address became "
+            "known.\n\n"
+            "One row a (chat, message, token), one artifact a chain family. Only people and feeds "
+            "call; "
+            "bots and commands never do. A bot's answer within minutes, also after midnight, "
+            "resolves "
             "tickers and pool links.",
         ),
         "alert_events": _spec(
@@ -70,7 +73,7 @@ def alert_extraction(
         return alerts_of_day(
             date.fromisoformat(day),
             telegram_messages.require(day),
-            telegram_messages[next_day] if next_day in telegram_messages else None,
+            telegram_messages.get(next_day),
         )
 
     days = sorted(context.partition_keys)
@@ -82,6 +85,4 @@ def alert_extraction(
     for name, output in outputs.items():
         key = dg.AssetKey(name)
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=key, value=((day, output(day)) for day in days)
-            )
+            yield dg.MaterializeResult(asset_key=key, value=((day, output(day)) for day in days))

@@ -15,7 +15,7 @@ from quantlab_assets.handlers.export_slices import slices_of_day
 
 candle_files = dg.AssetSpec(
     "candle_files",
-    description="CSV and Parquet files of candles in the inbox: raw files, named by hash in lineage.",
+    description="Candle files in the inbox: raw files, named by their hash in lineage.",
     group_name="sources",
     kinds={"csv"},
     owners=["team:quantlab"],

@@ -46,13 +46,15 @@ def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetO
         "alert_forward_coverage": _spec(
             "alert_forward_coverage",
             ALERT_FORWARD_COVERAGE,
-            "For each call of the day and each horizon in hours: candles expected, there, and traded; "
+            "For each call of the day and each horizon in hours: candles expected, there, and "
+            "traded; "
             "the grade, and the reason where it is not covered.",
         ),
         "coverage_gaps": _spec(
             "coverage_gaps",
             COVERAGE_GAPS,
-            "Holes in the candles of the tokens called on the day: at the head, inside, at the tail.",
+            "Holes in the candles of the tokens called on the day: at the head, inside, at the "
+            "tail.",
         ),
     },
     ins={"alerts": dg.AssetIn(), "ohlcv_slices": dg.AssetIn()},
@@ -87,9 +89,7 @@ def coverage_analysis(
     for name, output in outputs.items():
         key = dg.AssetKey(name)
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(
-                asset_key=key, value=((day, output(day)) for day in days)
-            )
+            yield dg.MaterializeResult(asset_key=key, value=((day, output(day)) for day in days))
 
 
 @dg.asset(

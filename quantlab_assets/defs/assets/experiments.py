@@ -51,8 +51,8 @@ def experiment_execution(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Execute the experiment; its four results are published in one transaction.
 
-    Lineage comes from the frozen artifact ids, not from the graph. A completed experiment is not run
-    again: its results are named once more.
+    Lineage comes from the frozen artifact ids, not from the graph. A completed experiment is not
+    run again: its results are named once more.
     """
     opened = lake.lake
     executed = execute_experiment(
@@ -62,9 +62,7 @@ def experiment_execution(
         context.partition_key,
         provenance=lake.provenance(context, "experiment_trades"),
     )
-    artifacts = {
-        part: opened.store.get_artifact(executed.record.outputs[part]) for part in PARTS
-    }
+    artifacts = {part: opened.store.get_artifact(executed.record.outputs[part]) for part in PARTS}
     for part, artifact_type in PARTS.items():
         artifact = artifacts[part]
         yield dg.MaterializeResult(
@@ -94,7 +92,7 @@ def experiment_report(
     experiment_curves: PartitionFrames,
     experiment_diagnostics: PartitionFrames,
 ) -> dg.MaterializeResult[None]:
-    """The experiment at a glance, as metadata: metrics, results by caller, equity, what did not trade."""
+    """The experiment at a glance: metrics, results by caller, equity, what did not trade."""
     key = context.partition_key
     metrics = experiment_metrics.require(key).collect()
     overall = metrics.filter(pl.col("scope") == "all").select("metric_name", "metric_value")

@@ -14,7 +14,7 @@ from quantlab_assets.handlers.ingest_messages import messages_of_day
 
 telegram_exports = dg.AssetSpec(
     "telegram_exports",
-    description="Exports of Telegram Desktop in the inbox: raw files, named by their hash in lineage.",
+    description="Telegram exports in the inbox: raw files, named by their hash in lineage.",
     group_name="sources",
     kinds={"json"},
     owners=["team:quantlab"],
@@ -36,8 +36,8 @@ def telegram_messages(
 ) -> dg.MaterializeResult[Iterator[tuple[str, AdditiveOutput]]]:
     """Messages of one UTC day, one row for each version of a message, one artifact a chat.
 
-    Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the order
-    in which they came. Nothing that was once seen is lost, also if a later export lacks it.
+    Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the
+    order in which they came. Nothing that was once seen is lost, also if a later export lacks it.
     """
     source = lake.lake.alert_source
     return dg.MaterializeResult(
