@@ -1,0 +1,313 @@
+"""`CandleFolder`: the candle source over a folder of CSV and Parquet files."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+
+from quantlab_assets.adapters.candle_files.index import (
+    CandleIndex,
+    IndexedContent,
+    IndexedFile,
+    IndexedSeries,
+    content_key,
+    utc,
+)
+from quantlab_assets.adapters.candle_files.naming import (
+    MAPPING_NAME,
+    TokenNames,
+    read_mapping,
+    token_of_file,
+)
+from quantlab_assets.adapters.candle_files.parse import ParsedFile, parse_file, refused_file
+from quantlab_assets.adapters.candle_files.raw_rows import is_parquet
+from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.candles import (
+    CandleCounts,
+    one_candle_a_time,
+)
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.ports.candle_source import CandleRejects, CandleSeries
+
+SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq"})
+MAX_FILE_BYTES: Final = 2 * 1024**3
+MAX_ROWS: Final = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """What became of one file of the folder, for the user.
+
+    `refused` is (code, reason) where the file gave no candle at all because of what it is, not of
+    its rows; `series` are what it gave; `source` is None if it could not be opened.
+    """
+
+    source: SourceFile | None
+    path: str
+    counts: CandleCounts
+    series: tuple[IndexedSeries, ...]
+    refused: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    source: SourceFile
+    path: str
+    content: IndexedContent
+
+
+_Part = tuple[_Entry, IndexedSeries]
+
+
+class CandleFolder:
+    """All candle files of a folder, sub-folders included. Implements `CandleSource`.
+
+    The folder is read once, at first use; `refresh` looks again. Parsed candles are kept in
+    `index_dir` (disposable), named by content, so that a file which changes in the meantime does
+    not change what this object answers. A folder that does not exist holds no candles. Files over
+    `max_file_bytes` or `max_rows` are refused as `too_large`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index_dir: Path,
+        *,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        self._folder = folder
+        self._index_dir = index_dir
+        self._max_file_bytes = max_file_bytes
+        self._max_rows = max_rows
+        self._index: CandleIndex | None = None
+        self._entries: tuple[_Entry, ...] = ()
+        self._unreadable: tuple[FileCheck, ...] = ()
+        self._mapping_checks: tuple[FileCheck, ...] = ()
+        self._by_token: dict[tuple[Chain, str], list[_Part]] = {}
+
+    def refresh(self) -> None:
+        """Look at the folder again: new and changed files are read, the others are not."""
+        self._scan()
+
+    def _scan(self) -> CandleIndex:
+        index = CandleIndex(self._index_dir)
+        mapping = self._read_mapping()
+        entries = []
+        unreadable = []
+        for path in self._paths():
+            try:
+                entries.append(self._entry(path, mapping, index))
+            except OSError as error:
+                relative = path.relative_to(self._folder).as_posix()
+                refused = ("unreadable_file", f"the file cannot be read: {error.strerror}")
+                unreadable.append(FileCheck(None, relative, CandleCounts(), (), refused))
+        self._unreadable = tuple(unreadable)
+        self._entries = tuple(entry for entry, _ in entries)
+        index.save(
+            {entry.path: file for entry, file in entries},
+            frozenset(entry.content.key for entry in self._entries),
+        )
+        self._by_token = {}
+        for entry in sorted(self._entries, key=lambda e: (e.source.sha256, e.path)):
+            for series in entry.content.series:
+                at = (series.token.chain, series.token.address)
+                self._by_token.setdefault(at, []).append((entry, series))
+        self._index = index
+        return index
+
+    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
+        """See `CandleSource`. Files of one token and interval merge; EVM addresses in any case."""
+        self._look()
+        address = address.lower() if chain == "evm" else address
+        grouped: dict[tuple[str, int], list[_Part]] = {}
+        for entry, series in self._by_token.get((chain, address), ()):
+            grouped.setdefault((series.token.network or "", series.interval_s), []).append(
+                (entry, series)
+            )
+        merged = [self._merged(parts) for _, parts in sorted(grouped.items())]
+        return sorted(merged, key=lambda s: (s.interval_s, s.token.network or ""))
+
+    def candles(
+        self, token: Token, interval_s: int, start: datetime, end: datetime
+    ) -> Iterator[pa.RecordBatch]:
+        """See `CandleSource`."""
+        self._look()
+        at = (token.chain, token.address.lower() if token.chain == "evm" else token.address)
+        parts = [
+            (entry, series)
+            for entry, series in self._by_token.get(at, ())
+            if series.token.network == token.network and series.interval_s == interval_s
+        ]
+        if not parts:
+            return
+        rows = self._rows(parts, (pl.col("ts") >= start) & (pl.col("ts") < end))
+        kept = rows.select(OHLCV_SLICE.schema.names).to_arrow()
+        yield from kept.cast(OHLCV_SLICE.schema).to_batches()
+
+    def newest_ts(self) -> datetime | None:
+        """See `CandleSource`."""
+        self._look()
+        newest = [series.last_us for entry in self._entries for series in entry.content.series]
+        return utc(max(newest)) if newest else None
+
+    def rejects(self) -> Sequence[CandleRejects]:
+        """See `CandleSource`: one record for each file that had any row refused, by path."""
+        index = self._look()
+        return [
+            CandleRejects(
+                source=entry.source,
+                rows=pl.read_parquet(index.rejected_path(entry.content.key)),
+                tokens=entry.content.tokens,
+            )
+            for entry in self._entries
+            if entry.content.counts.rejected or entry.content.refused
+        ]
+
+    def check(self) -> Sequence[FileCheck]:
+        """What became of every file, by path: rows, candles, refused rows, refused files."""
+        self._look()
+        checks = [
+            FileCheck(
+                source=entry.source,
+                path=entry.path,
+                counts=entry.content.counts,
+                series=entry.content.series,
+                refused=entry.content.refused,
+            )
+            for entry in self._entries
+        ]
+        return sorted([*checks, *self._unreadable, *self._mapping_checks], key=lambda c: c.path)
+
+    def _look(self) -> CandleIndex:
+        return self._index if self._index is not None else self._scan()
+
+    def _paths(self) -> list[Path]:
+        """The candle files, sorted by their path as text: never in the file system's order."""
+        return sorted(
+            (
+                path
+                for path in self._folder.rglob("*")
+                if path.suffix.lower() in SUFFIXES
+                and not any(part.startswith(".") for part in path.relative_to(self._folder).parts)
+                and path.is_file()
+                and path != self._folder / MAPPING_NAME
+            ),
+            key=lambda path: path.relative_to(self._folder).as_posix(),
+        )
+
+    def _read_mapping(self) -> TokenNames:
+        """`tokens.csv`. One that cannot be used names nothing, and `check` says why."""
+        self._mapping_checks = ()
+        path = self._folder / MAPPING_NAME
+        if not path.is_file():
+            return TokenNames()
+        try:
+            return read_mapping(path.read_bytes().decode("utf-8-sig"))
+        except (ValidationFailed, UnicodeDecodeError, OSError) as error:
+            refused = ("bad_mapping", f"{error}")
+            self._mapping_checks = (FileCheck(None, MAPPING_NAME, CandleCounts(), (), refused),)
+            return TokenNames()
+
+    def _entry(
+        self, path: Path, mapping: TokenNames, index: CandleIndex
+    ) -> tuple[_Entry, IndexedFile]:
+        """A file as the index knows it, or read and parsed now."""
+        relative = path.relative_to(self._folder).as_posix()
+        name = PurePosixPath(relative)
+        named = token_of_file(name, mapping)
+        stat = path.stat()
+        file = index.file(relative, stat.st_size, stat.st_mtime_ns)
+        content = None if file is None else index.content(self._key(file, named))
+        if file is None or content is None:
+            file, data = self._read(path, relative, stat.st_mtime_ns)
+            key = self._key(file, named)
+            content = index.content(key) or index.add(key, self._parse(file, data, name, mapping))
+        return _Entry(
+            SourceFile(file.sha256, name.name, file.size, file.kind), relative, content
+        ), file
+
+    def _key(self, file: IndexedFile, named: Token | None) -> str:
+        return content_key(file.sha256, named, file.path, self._max_rows)
+
+    def _read(self, path: Path, relative: str, mtime_ns: int) -> tuple[IndexedFile, bytes | None]:
+        """The file's bytes and their hash; no bytes if there are too many.
+
+        The modification time is the one from before reading: a file that grew meanwhile is read
+        again next time.
+        """
+        with path.open("rb") as file:
+            data = file.read(self._max_file_bytes + 1)
+            size = len(data)
+            digest = hashlib.sha256(data)
+            while block := file.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+        kind = "candles_parquet" if is_parquet(data) else "candles_csv"
+        indexed = IndexedFile(relative, size, mtime_ns, f"sha256:{digest.hexdigest()}", kind)
+        return indexed, data if size <= self._max_file_bytes else None
+
+    def _parse(
+        self, file: IndexedFile, data: bytes | None, name: PurePosixPath, mapping: TokenNames
+    ) -> ParsedFile:
+        if data is None:
+            limit = f"the file has {file.size} bytes; allowed are {self._max_file_bytes}"
+            return refused_file(name, "too_large", limit)
+        return parse_file(data, name, mapping, max_rows=self._max_rows)
+
+    def _merged(self, parts: Sequence[_Part]) -> CandleSeries:
+        """One series from the files that have candles of it."""
+        first = parts[0][1]
+        series = CandleSeries(
+            token=first.token,
+            interval_s=first.interval_s,
+            first_ts=utc(min(part.first_us for _, part in parts)),
+            last_ts=utc(max(part.last_us for _, part in parts)),
+            rows=first.rows,
+            sources=_distinct(entry.source for entry, _ in parts),
+            duplicates=first.duplicates,
+            conflicts=first.conflicts,
+        )
+        if len(parts) == 1:
+            return series
+        rows = self._rows(parts, pl.lit(True))
+        return replace(
+            series,
+            rows=rows.height,
+            duplicates=int(rows["duplicates"].sum()),
+            conflicts=int(rows["conflicts"].sum()),
+        )
+
+    def _rows(self, parts: Sequence[_Part], where: pl.Expr) -> pl.DataFrame:
+        """The candles of one token and interval from all its files, one a time, in time order."""
+        index = self._look()
+        frames = []
+        for entry, series in parts:
+            token = series.token
+            frames.append(
+                pl.scan_parquet(index.candles_path(entry.content.key))
+                .filter(
+                    pl.col("token_address") == token.address,
+                    pl.col("token_chain").eq_missing(pl.lit(token.network, dtype=pl.String)),
+                    pl.col("interval_s") == series.interval_s,
+                    where,
+                )
+                .collect()
+                .with_columns(pl.lit(entry.source.sha256).alias("source"))
+            )
+        return frames[0] if len(frames) == 1 else one_candle_a_time(pl.concat(frames))
+
+
+def _distinct(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """Raw files by hash; of copies under several names the first name stands for all."""
+    by_hash: dict[str, SourceFile] = {}
+    for source in sorted(sources, key=lambda s: (s.sha256, s.name)):
+        by_hash.setdefault(source.sha256, source)
+    return tuple(by_hash.values())
