@@ -18,7 +18,7 @@ from quantlab_assets.defs.io_managers import ArtifactIOManager
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.settings import Settings
 
-ASSETS = [
+ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
     telegram.telegram_exports,
     telegram.telegram_messages,
     alerts.alert_extraction,

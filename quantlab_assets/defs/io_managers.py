@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -95,7 +96,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 lake.store,
                 PartitionRef(key.to_user_string(), partition),
                 _watched(output, artifact_type, shown, loose),
-                inputs=lambda partition=partition: self._edges(key, partition),
+                inputs=partial(self._edges, key, partition),
                 provenance=replace(provenance, params={"partition": partition}),
             )
             execution.add_asset_metadata(

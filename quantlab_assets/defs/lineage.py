@@ -6,6 +6,7 @@ Dagster does not publish; `quantlab_tests/defs/test_dagster_behaviour.py` pins w
 """
 
 from collections.abc import Iterable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import dagster as dg
@@ -74,6 +75,7 @@ def set_data_version(asset: dg.AssetKey, content_hashes: Iterable[str]) -> None:
     )
 
 
-def _graph():  # type: ignore[no-untyped-def]  # Dagster does not publish the graph's type
+def _graph() -> Any:
+    """The running job's asset graph; Dagster does not publish its type."""
     step = dg.AssetExecutionContext.get().get_step_execution_context()
     return step.job_def.asset_layer.asset_graph

@@ -261,8 +261,8 @@ EXPERIMENT_TRADES = _type(
     "experiment_trades",
     "trade_id:utf8 alert_id:utf8 caller_name_norm:utf8 chain:utf8 mint:utf8 alert_ts_utc:ts"
     " entry_ts:ts entry_price:f64 exit_ts:ts exit_price:f64 exit_reason:utf8 exit_legs:i64"
-    " stake:f64 gross_pnl:f64 net_pnl:f64 net_return:f64 fees:f64 slippage_cost:f64 peak_multiple:f64"
-    " trough_multiple:f64 duration_s:i64 candles_held:i64 ambiguous_candles:i64",
+    " stake:f64 gross_pnl:f64 net_pnl:f64 net_return:f64 fees:f64 slippage_cost:f64"
+    " peak_multiple:f64 trough_multiple:f64 duration_s:i64 candles_held:i64 ambiguous_candles:i64",
     "entry_ts alert_id",
     "experiment={experiment}/trades",
     time_column="entry_ts",

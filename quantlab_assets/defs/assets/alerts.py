@@ -1,6 +1,6 @@
 """Alerts, their events and what was refused, from the messages of a day."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from quantlab_assets.domain.artifact_types import (
     ALERTS_QUARANTINE,
     ArtifactType,
 )
+from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_day
 
 
@@ -77,7 +78,7 @@ def alert_extraction(
         )
 
     days = sorted(context.partition_keys)
-    outputs = {
+    outputs: dict[str, Callable[[str], PartitionOutput]] = {
         "alerts": lambda day: extracted(day).alerts,
         "alert_events": lambda day: extracted(day).events,
         "alerts_quarantine": lambda day: extracted(day).quarantine,

@@ -1,7 +1,7 @@
 """Candle slices around the calls of a day."""
 
-from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -10,7 +10,6 @@ from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.handlers.export_slices import slices_of_day
 
 candle_files = dg.AssetSpec(
@@ -35,7 +34,7 @@ candle_files = dg.AssetSpec(
 )
 def ohlcv_slices(
     context: dg.AssetExecutionContext, alerts: PartitionFrames, lake: LakeResource
-) -> dg.MaterializeResult[Iterator[tuple[str, PartitionOutput]]]:
+) -> dg.MaterializeResult[Any]:
     """Candles of every token called on a day, from before its first call to after its last.
 
     One artifact a token, network, interval and window. Candles that no backtest may see are refused

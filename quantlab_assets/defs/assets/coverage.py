@@ -1,6 +1,6 @@
 """How much of the time after each call the candles cover."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -82,7 +82,7 @@ def coverage_analysis(
         )
 
     days = sorted(context.partition_keys)
-    outputs = {
+    outputs: dict[str, Callable[[str], PartitionOutput]] = {
         "alert_forward_coverage": lambda day: analysed(day).forward,
         "coverage_gaps": lambda day: analysed(day).gaps,
     }

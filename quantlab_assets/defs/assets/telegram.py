@@ -1,7 +1,7 @@
 """Telegram messages by day, from the exports in the inbox."""
 
-from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -9,7 +9,6 @@ from quantlab_assets.defs.io_managers import artifact_metadata
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES
-from quantlab_assets.domain.artifacts import AdditiveOutput
 from quantlab_assets.handlers.ingest_messages import messages_of_day
 
 telegram_exports = dg.AssetSpec(
@@ -33,7 +32,7 @@ telegram_exports = dg.AssetSpec(
 )
 def telegram_messages(
     context: dg.AssetExecutionContext, lake: LakeResource
-) -> dg.MaterializeResult[Iterator[tuple[str, AdditiveOutput]]]:
+) -> dg.MaterializeResult[Any]:
     """Messages of one UTC day, one row for each version of a message, one artifact a chat.
 
     Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the
