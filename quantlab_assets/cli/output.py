@@ -89,7 +89,8 @@ def write_records(
         for row in rows:
             click.echo(to_json(row))
     else:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        # All text in quotes: by itself the writer leaves a lone carriage return bare.
+        writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow([camel_case(name) for name in names])
         writer.writerows([[_csv_cell(value) for value in row.values()] for row in rows])
 

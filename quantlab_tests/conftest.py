@@ -1,0 +1,92 @@
+"""What tests of several folders share: the `quantlab` command, and a lake the demo has filled."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+QUANTLAB = "from quantlab_assets.cli.main import run; run()"
+
+LAKE_VARIABLES = (
+    "QUANTLAB_LAKE",
+    "ARTIFACT_MANIFEST_DB",
+    "ARTIFACTS_ROOT",
+    "PROJECTION_CACHE_DIR",
+    "EXPERIMENT_DB",
+    "QUANTLAB_TELEGRAM_INBOX",
+    "QUANTLAB_CANDLES",
+    "DAGSTER_HOME",
+)
+
+Quantlab = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_elses_lake() -> None:
+    """The tests never meet a lake, or a Dagster instance, of whoever runs them."""
+    for name in LAKE_VARIABLES:
+        os.environ.pop(name, None)
+
+
+def run_quantlab(
+    *arguments: str, cwd: Path, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a user would: a process of its own, in a folder of its own."""
+    variables = {name: value for name, value in os.environ.items() if name not in LAKE_VARIABLES}
+    path = os.pathsep.join([str(ROOT), *filter(None, [variables.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-c", QUANTLAB, *arguments],
+        cwd=cwd,
+        env={**variables, "PYTHONPATH": path, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def quantlab(tmp_path: Path) -> Quantlab:
+    """`quantlab(*arguments)` in an empty folder of the test's own."""
+
+    def run(
+        *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path = tmp_path
+    ) -> "subprocess.CompletedProcess[str]":
+        return run_quantlab(*arguments, cwd=cwd, environment=environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake that `quantlab demo` has filled, shared by all workers: read it, or copy it.
+
+    What the demo answered stands beside it (`demo_answer`).
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "demo"
+    folder.mkdir(exist_ok=True)
+    answer = folder / "answer.json"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not answer.exists():
+            done = run_quantlab("demo", "--format", "json", cwd=folder)
+            assert done.returncode == 0, done.stderr
+            answer.write_text(done.stdout, encoding="utf-8")
+    return folder / "quantlab-demo"
+
+
+@pytest.fixture(scope="session")
+def demo_answer(demo_lake: Path) -> dict[str, object]:
+    """What `quantlab demo --format json` printed when it made `demo_lake`."""
+    answer: dict[str, object] = json.loads((demo_lake.parent / "answer.json").read_text("utf-8"))
+    return answer
