@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -499,7 +499,7 @@ make_projections(root, folder).build(
 
 
 @pytest.fixture(params=["table", "record", "sync"])
-def killed_build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+def killed_build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     def kill() -> str:
         stage = str(request.param)
         here = str(Path(__file__).resolve().parents[2])
@@ -513,7 +513,7 @@ def killed_build(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
             os.kill(process.pid, signal.SIGKILL)
         return stage
 
-    yield kill
+    return kill
 
 
 def test_a_build_killed_at_any_stage_breaks_nothing(

@@ -126,7 +126,9 @@ class InMemoryProjections:
             name: pa.array([key[field]] * table.num_rows, pa.string())
             for name, field in wanted.key_columns
         }
-        return pa.table({**front, **dict(zip(table.column_names, table.columns, strict=True))})
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        kept = [pa.field(name, pa.string()) for name in front]
+        return pa.table({**front, **columns}, schema=pa.schema([*kept, *artifact_type.schema]))
 
     def _shown(self, projection_id: str) -> Projection:
         projection = self._held[projection_id].projection

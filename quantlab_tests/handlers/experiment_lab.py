@@ -1,0 +1,165 @@
+"""A tiny lab for tests of experiments: a store, projections, a ledger, and calls with candles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
+from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
+from quantlab_assets.adapters.parquet_store import ParquetStore
+from quantlab_assets.domain.artifact_types import ALERTS, OHLCV_SLICE, TypeRegistry
+from quantlab_assets.domain.artifacts import Provenance, PublishRequest
+from quantlab_assets.domain.slices import slice_key
+from quantlab_assets.domain.strategy import Exit, Strategy, TakeProfit
+from quantlab_assets.domain.tokens import Token
+from quantlab_assets.ports.artifact_store import ArtifactStore
+from quantlab_assets.ports.experiment_tracker import ExperimentTracker
+from quantlab_assets.ports.projection_builder import ProjectionBuilder
+from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
+from quantlab_tests.in_memory.experiment_tracker import InMemoryTracker
+from quantlab_tests.in_memory.projection_builder import InMemoryProjections
+
+PROVENANCE = Provenance("test", "1")
+T0 = datetime(2025, 11, 7, 10, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+RUNNER = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
+DUD = "55WZGGCwE66xnCxBcAxKSNT49wzeaHhT9jE2xWSXpump"
+EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
+DOUBLE_OR_NOTHING = Strategy(
+    exit=Exit(stop_loss_pct=0.5, take_profits=(TakeProfit(gain_pct=1.0, fraction=1.0),))
+)
+
+
+@dataclass(frozen=True)
+class Lab:
+    store: Any
+    projections: ProjectionBuilder
+    tracker: ExperimentTracker
+
+
+def memory_lab() -> Lab:
+    store: ArtifactStore = InMemoryArtifactStore(TypeRegistry())
+    return Lab(store, InMemoryProjections(store), InMemoryTracker(store))
+
+
+def real_lab(root: Path) -> Lab:
+    types = TypeRegistry()
+    store = ParquetStore.at(
+        artifacts_root=root / "artifacts",
+        manifest=root / "manifest" / "manifest.sqlite",
+        staging=root / "staging",
+        types=types,
+        create=True,
+    )
+    return Lab(
+        store,
+        DuckdbProjections(root / "cache", store, store, types),
+        ExperimentLedger(store.database, store),
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    mint: str
+    at: datetime
+    caller: str = "bob"
+    message: int = 1
+    network: str | None = None
+    known_after: timedelta = timedelta(0)
+
+    @property
+    def alert_id(self) -> str:
+        return f"-100:{self.message}:{self.mint}"
+
+    @property
+    def chain(self) -> str:
+        return "evm" if self.mint.startswith("0x") else "solana"
+
+
+def alerts_table(calls: Sequence[Call]) -> pa.Table:
+    rows = [
+        {
+            "alert_ts_utc": call.at,
+            "known_ts_utc": call.at + call.known_after,
+            "chain": call.chain,
+            "token_chain": call.network,
+            "mint": call.mint,
+            "alert_chat_id": -100,
+            "alert_message_id": call.message,
+            "alert_id": call.alert_id,
+            "caller_name": call.caller.title(),
+            "caller_name_norm": call.caller,
+            "caller_id": None,
+            "mint_source": "text",
+            "bot_name": None,
+            "raw_address": call.mint,
+            "card_price_usd": None,
+            "card_mcap_usd": None,
+            "card_asof_ts_utc": None,
+            "card_leaks": None,
+        }
+        for call in calls
+    ]
+    return pa.Table.from_pylist(rows, schema=ALERTS.schema)
+
+
+def publish_alerts(store: ArtifactStore, *calls: Call, day: str | None = None) -> str:
+    """Publish the calls as the alerts of the first one's day and chain; the artifact id."""
+    key = ALERTS.key(day=day or f"{calls[0].at:%Y-%m-%d}", chain=calls[0].chain)
+    request = PublishRequest(ALERTS.name, key, alerts_table(calls), PROVENANCE)
+    return store.publish_artifact(request).artifact_id
+
+
+def publish_candles(
+    store: ArtifactStore,
+    mint: str,
+    closes: Sequence[float],
+    *,
+    start: datetime = T0,
+    network: str | None = None,
+    window: int | None = None,
+) -> str:
+    """Publish one-minute candles that go straight from close to close; the artifact id.
+
+    `window` is how many minutes the slice was asked for; as many as there are candles by default.
+    """
+    chain = "evm" if mint.startswith("0x") else "solana"
+    opens = pl.Series([closes[0], *closes[:-1]], dtype=pl.Float64)
+    ends = pl.Series(closes, dtype=pl.Float64)
+    frame = pl.DataFrame(
+        {
+            "token_address": mint,
+            "chain": chain,
+            "token_chain": pl.Series([network] * len(closes), dtype=pl.String),
+            "interval_s": 60,
+            "ts": pl.Series([start + i * MINUTE for i in range(len(closes))]),
+            "open": opens,
+            "high": pl.select(pl.max_horizontal(opens, ends)).to_series(),
+            "low": pl.select(pl.min_horizontal(opens, ends)).to_series(),
+            "close": ends,
+            "volume": pl.Series([1.0] * len(closes)),
+        }
+    )
+    schema = OHLCV_SLICE.schema
+    token = Token(chain, mint, network)  # type: ignore[arg-type]
+    request = PublishRequest(
+        OHLCV_SLICE.name,
+        slice_key(token, 60, start, start + (window or len(closes)) * MINUTE),
+        frame.select(schema.names)
+        .with_columns(pl.col("ts").dt.cast_time_unit("us"))
+        .to_arrow()
+        .cast(schema),
+        PROVENANCE,
+    )
+    return store.publish_artifact(request).artifact_id
+
+
+def line(first: float, last: float, count: int = 60) -> list[float]:
+    """Closes that go evenly from `first` to `last`."""
+    step = (last - first) / (count - 1)
+    return [first + step * i for i in range(count)]
