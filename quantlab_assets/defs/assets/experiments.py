@@ -35,7 +35,10 @@ PARTS: dict[str, ArtifactType] = {
             artifact_type.name,
             description=artifact_type.description,
             # Only arrows: what an experiment reads is what it froze, whatever the days hold now.
-            deps=["alerts", "ohlcv_slices"],
+            deps=[
+                dg.AssetDep(upstream, partition_mapping=dg.AllPartitionMapping())
+                for upstream in ("alerts", "ohlcv_slices")
+            ],
             group_name="experiments",
             kinds={"parquet", "numba"},
             owners=["team:quantlab"],
