@@ -1,8 +1,10 @@
-"""The one form of a table that is hashed and stored: declared types, canonical floats, total order.
+"""The one form of a table that is hashed and stored: declared types, canonical floats, total
+order.
 
-Rows ascend by the type's sort keys, then by all other columns in schema order; nulls come first, text
-compares by its UTF-8 bytes, NaN comes last; exact duplicates stay. Data mostly arrives in order, so the
-order is checked first (a fraction of the cost of hashing) and rows are sorted only if that fails.
+Rows ascend by the type's sort keys, then by all other columns in schema order; nulls come first,
+text compares by its UTF-8 bytes, NaN comes last; exact duplicates stay. Data mostly arrives in
+order, so the order is checked first (a fraction of the cost of hashing) and rows are sorted only
+if that fails.
 """
 
 from datetime import UTC, datetime

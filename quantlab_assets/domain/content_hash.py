@@ -1,7 +1,8 @@
 """QLCH-1: the content hash of a table, independent of how Arrow happens to lay it out.
 
-The construction, byte by byte, is in docs/store.md. It works on Arrow's buffers through numpy views,
-a block of 65,536 rows at a time, so that memory stays flat and SHA-256 is nearly all of the cost.
+The construction, byte by byte, is in docs/store.md. It works on Arrow's buffers through numpy
+views, a block of 65,536 rows at a time, so that memory stays flat and SHA-256 is nearly all of the
+cost.
 """
 
 import hashlib

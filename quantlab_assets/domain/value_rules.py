@@ -1,9 +1,9 @@
 """What the values of each seed type may be, as pandera schemas over Polars.
 
-Column types and nullability are checked before, by `canonical_order`; here are rules about values only.
-pandera is slow to import and a schema costs 20 ms a call, so this module is imported when data is
-checked, and `check_values` gets all rows of one type that a batch brings at once. Types that have no
-rules here, such as a user's own, pass. A null passes every rule.
+Column types and nullability are checked before, by `canonical_order`; here are rules about values
+only. pandera is slow to import and a schema costs 20 ms a call, so this module is imported when
+data is checked, and `check_values` gets all rows of one type that a batch brings at once. Types
+that have no rules here, such as a user's own, pass. A null passes every rule.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ _SOLANA: Final = "^[1-9A-HJ-NP-Za-km-z]{32,44}$"
 
 
 def check_values(table: pa.Table, artifact_type: ArtifactType) -> None:
-    """Raise `ValidationFailed` naming type, column, rule and an example unless all values may be."""
+    """Raise `ValidationFailed` naming type, column, rule and an example if a value breaks one."""
     schema = _schema(artifact_type.name, artifact_type.schema_version)
     if schema is None or table.num_rows == 0:
         return

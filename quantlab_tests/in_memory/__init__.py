@@ -1,1 +1,1 @@
-"""Small implementations of the ports, for tests of what stands on them."""
+"""Small, obvious implementations of the ports, held to the same contract suites as the real ones."""

@@ -1,9 +1,10 @@
-"""The manifest database: connections, transactions and migrations. SQLite's peculiarities live here.
+"""The manifest database: connections, transactions and migrations. SQLite's peculiarities live
+here.
 
-Many processes use one manifest. Every write transaction begins with BEGIN IMMEDIATE, so that it waits
-for the lock instead of failing when it first writes; a read transaction never turns into a write one.
-Connections are not kept: the lock on the file is held no longer than a transaction, and a forked or
-spawned process has nothing to inherit.
+Many processes use one manifest. Every write transaction begins with BEGIN IMMEDIATE, so that it
+waits for the lock instead of failing when it first writes; a read transaction never turns into a
+write one. Connections are not kept: the lock on the file is held no longer than a transaction, and
+a forked or spawned process has nothing to inherit.
 """
 
 import sqlite3

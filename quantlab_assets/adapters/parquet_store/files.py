@@ -1,9 +1,9 @@
 """All file operations of the store. Nothing else of it opens, writes, links or deletes a file.
 
-A file comes into being in the staging folder, is synced, and is then linked to its name, which fails
-if the name is taken: no half file is ever seen under a final name and nothing is overwritten. Paths
-are relative to the artifacts root and have one shape, made of a type, a version and hex digits.
-`Disk` holds the single steps, so that a test can break each one of them.
+A file comes into being in the staging folder, is synced, and is then linked to its name, which
+fails if the name is taken: no half file is ever seen under a final name and nothing is
+overwritten. Paths are relative to the artifacts root and have one shape, made of a type, a version
+and hex digits. `Disk` holds the single steps, so that a test can break each one of them.
 """
 
 import contextlib
@@ -69,11 +69,11 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename over whatever has the name."""
-        os.replace(source, target)
+        source.replace(target)
 
     def remove(self, path: Path) -> None:
         """Take a name away."""
-        os.unlink(path)
+        path.unlink()
 
     def make_folder(self, path: Path) -> None:
         """Make a folder and the ones above it."""

@@ -1,8 +1,8 @@
 """Where an artifact came from, and what came of it: the graph of publications and their inputs.
 
-One recursive query finds what can be reached, through frozen input sets too; depths are counted over
-the edges it finds. An artifact is met once, so a graph in which contents were made from one another in
-turn ends all the same.
+One recursive query finds what can be reached, through frozen input sets too; depths are counted
+over the edges it finds. An artifact is met once, so a graph in which contents were made from one
+another in turn ends all the same.
 """
 
 from typing import Any
@@ -112,7 +112,7 @@ def _edges(*, first_only: bool) -> CTE:
 def _reached(
     connection: Connection, edges: CTE, root: str, depth: int | None, *, walk: str, to: str
 ) -> list[str]:
-    """Every artifact that can be reached from the root in fewer than `depth` steps, root included."""
+    """What can be reached from the root in fewer than `depth` steps, the root included."""
     if depth is not None and depth < 1:
         return []
     if depth is None:

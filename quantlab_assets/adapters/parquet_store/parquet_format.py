@@ -1,7 +1,7 @@
 """How a table becomes the bytes of a Parquet file, and how such bytes are read back with care.
 
-One library version writes the same bytes for the same canonical table; other versions may not, which is
-why the content hash, not the file hash, is an artifact's identity.
+One library version writes the same bytes for the same canonical table; other versions may not,
+which is why the content hash, not the file hash, is an artifact's identity.
 """
 
 from typing import TYPE_CHECKING, Any, Final

@@ -1,8 +1,9 @@
 """Publishing, in the write order that makes every crash harmless.
 
-Canonicalise and hash; look up; validate, encode and put the files that are missing (staged, synced,
-linked without overwriting); sync the folders; then one transaction for the whole batch. A crash before
-the commit leaves unreferenced files at most; what was acknowledged has been synced before.
+Canonicalise and hash; look up; validate, encode and put the files that are missing (staged,
+synced, linked without overwriting); sync the folders; then one transaction for the whole batch. A
+crash before the commit leaves unreferenced files at most; what was acknowledged has been synced
+before.
 """
 
 from collections.abc import Callable, Iterator, Sequence

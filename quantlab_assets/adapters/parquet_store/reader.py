@@ -86,10 +86,10 @@ class Reader:
             raise NotFound(f"no artifact {prefix!r}")
         if len(found) > 1:
             raise Conflict(f"{prefix!r} is ambiguous: {', '.join(found)}")
-        return found[0]
+        return str(found[0])
 
     def find_by_file(self, artifact_type: str, logical_key: str, file_hash: str) -> Artifact | None:
-        """The artifact under the key whose Parquet file has exactly these bytes, if there is one."""
+        """The artifact under the key whose file has exactly these bytes, if there is one."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(artifacts)

@@ -33,7 +33,6 @@ from quantlab_assets.adapters.parquet_store.schema import (
     sources,
     supersedes,
 )
-from quantlab_assets.adapters.parquet_store.sidecar import json_bytes
 from quantlab_assets.domain.artifacts import (
     SHA256,
     Artifact,
@@ -42,6 +41,7 @@ from quantlab_assets.domain.artifacts import (
     PublishRequest,
     PublishResult,
     Unset,
+    canonical_json,
 )
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 
@@ -77,6 +77,10 @@ class Recording:
         _check_heads(requests, heads)
         for request in requests:
             _check_request(request)
+        self._params = [_json(request.provenance.params, request) for request in requests]
+        self._environments = [
+            _json(request.provenance.environment, request) for request in requests
+        ]
 
     def look(self, connection: Connection, artifacts: Sequence[Artifact]) -> dict[str, Artifact]:
         """Which of the next artifacts of the batch exist. Raises as `record` would now, but for
@@ -88,7 +92,7 @@ class Recording:
         return there
 
     def record(self, connection: Connection, drafts: Sequence[Draft]) -> list[PublishResult]:
-        """Write the batch. Raises `Conflict`, `NotFound`, `ValidationFailed`; then nothing stays."""
+        """Write the batch. Raises `Conflict`, `NotFound`, `ValidationFailed`."""
         made = [draft.artifact for draft in drafts]
         there = artifacts_by_id(connection, (one.artifact_id for one in made))
         active = self._check(connection, made, 0, there)
@@ -218,14 +222,14 @@ class Recording:
                     "git_commit": provenance.git_commit,
                     "git_dirty": provenance.git_dirty,
                     "git_diff_hash": provenance.git_diff_hash,
-                    "params_json": _json(provenance.params, one),
-                    "environment_json": _json(provenance.environment, one),
+                    "params_json": self._params[i],
+                    "environment_json": self._environments[i],
                     "created_at": to_micros(self.now),
                 }
             )
         if rows:
             connection.execute(publications.insert(), rows)
-        return [row["publication_id"] for row in rows]
+        return list(range(last + 1, last + 1 + len(rows)))
 
     def _write_lineage(self, connection: Connection, ids: Sequence[int]) -> None:
         rows = []
@@ -531,5 +535,11 @@ def _artifact_row(one: Artifact, sequence: int) -> dict[str, Any]:
     }
 
 
-def _json(value: Mapping[str, Any], one: Artifact) -> str:
-    return json_bytes(dict(value), f"{one.artifact_type} {one.logical_key}").decode()
+def _json(value: Mapping[str, Any], request: PublishRequest) -> str:
+    try:
+        return canonical_json(dict(value)).decode()
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValidationFailed(
+            f"{request.artifact_type} {request.logical_key[:120]}: params and environment must be"
+            f" plain JSON: {error}"
+        ) from error

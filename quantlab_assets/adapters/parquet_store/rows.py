@@ -63,7 +63,7 @@ def input_set_artifacts(connection: Connection, input_set_id: str) -> tuple[str,
 
 
 def resolve(connection: Connection, ids: Sequence[str]) -> dict[str, Artifact]:
-    """The artifacts by the id asked for, older ids included. Raises `NotFound` naming the missing."""
+    """The artifacts by the id asked for, older ids too. Raises `NotFound` naming the missing."""
     found = artifacts_by_id(connection, ids)
     rest = [asked for asked in ids if asked not in found]
     if rest:

@@ -6,11 +6,10 @@ The manifest can be rebuilt from sidecars alone. A sidecar names the file it des
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from quantlab_assets.domain.artifact_types import ArtifactType
-from quantlab_assets.domain.artifacts import Artifact, PublishRequest, canonical_json
-from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.artifacts import Artifact, PublishRequest
 
 FORMAT: Final = 1
 
@@ -21,10 +20,7 @@ def encode(
     request: PublishRequest,
     input_sets: Mapping[str, Sequence[str]],
 ) -> bytes:
-    """The sidecar's bytes. `input_sets` are the members of frozen sets that it shall carry.
-
-    Raises `ValidationFailed` if the request's params, environment or tags are not JSON.
-    """
+    """The sidecar's bytes. `input_sets` are the members of frozen sets that it shall carry."""
     provenance = request.provenance
     document = {
         "format": FORMAT,
@@ -76,7 +72,9 @@ def encode(
             else None
         ),
     }
-    return json_bytes(document, f"{artifact.artifact_type} {artifact.logical_key}")
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def describes(data: bytes, artifact: Artifact) -> bool:
@@ -94,16 +92,6 @@ def describes(data: bytes, artifact: Artifact) -> bool:
             ("fileSize", artifact.file_size),
         )
     )
-
-
-def json_bytes(value: Any, of_what: str) -> bytes:
-    """Canonical JSON. Raises `ValidationFailed` naming what it is of if it is not JSON."""
-    try:
-        return canonical_json(value)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise ValidationFailed(
-            f"{of_what}: params, environment and tags must be plain JSON: {error}"
-        ) from error
 
 
 def iso(at: datetime | None) -> str | None:

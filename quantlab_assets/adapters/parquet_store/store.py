@@ -42,8 +42,8 @@ def utc_now() -> datetime:
 class ParquetStore:
     """Implements the ports `ArtifactStore` and `ArtifactFiles` over a folder and a SQLite file.
 
-    Threads and processes may share one lake; a store is cheap to open. What the methods do and raise
-    is said at the ports.
+    Threads and processes may share one lake; a store is cheap to open. What the methods do and
+    raise is said at the ports.
     """
 
     def __init__(
