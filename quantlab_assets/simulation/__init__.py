@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quantlab_assets.simulation.engine import simulate
     from quantlab_assets.simulation.frames import SimulationResult
+    from quantlab_assets.simulation.sweep import simulate_many
     from quantlab_assets.simulation.version import engine_version
 
-__all__ = ["SimulationResult", "engine_version", "simulate"]
+__all__ = ["SimulationResult", "engine_version", "simulate", "simulate_many"]
 
 _HOMES = {
     "SimulationResult": "frames",
     "engine_version": "version",
     "simulate": "engine",
+    "simulate_many": "sweep",
 }
 
 

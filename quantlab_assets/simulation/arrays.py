@@ -1,7 +1,7 @@
 """The array types of the engine, its clock, and how loops over arrays are compiled."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -24,8 +24,17 @@ def compiled(loop: Loop) -> Loop:
     It releases the interpreter lock. Arithmetic is exact IEEE: nothing is reordered or contracted,
     so that a result has the same bits on every machine.
     """
-    fast: Loop = numba.njit(cache=True, nogil=True, error_model="numpy")(loop)
-    return fast
+    return _compile(loop)
+
+
+def inlined(loop: Loop) -> Loop:
+    """Compile `loop` into its callers: for small steps with many arguments."""
+    return _compile(loop, forceinline=True)
+
+
+def _compile(loop: Loop, *, forceinline: bool = False) -> Loop:
+    fast = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=forceinline)(loop)
+    return cast("Loop", fast)
 
 
 def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ import polars as pl
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.simulation import merging
 from quantlab_assets.simulation.arrays import Floats, Integers, frozen
+from quantlab_assets.simulation.frames import check_candles
 from quantlab_assets.simulation.parallel import in_slices
 
 LOWEST_PRICE = 1e-50
@@ -47,21 +48,95 @@ def lay_out(candles: pl.DataFrame, alerts: pl.DataFrame, threads: int | None = N
 
     Raises `ValidationFailed` naming column and row of the first candle that cannot be one.
     """
-    prices = {name: _floats(candles[name]) for name in ("open", "high", "low", "close")}
-    ts, interval_s = _integers(candles["ts"].to_physical()), _integers(candles["interval_s"])
-    _refuse_bad_rows(prices, interval_s, threads)
+    columns = _Columns.of(candles)
+    _refuse_bad_rows(columns, threads)
+    called = (
+        alerts.select("chain", pl.col("mint").alias("token_address"))
+        .unique(maintain_order=True)
+        .with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("token"))
+    )
+    chosen, first, last = _choose(candles, columns, called, threads)
+    token = (
+        alerts.select("chain", pl.col("mint").alias("token_address"))
+        .join(called, on=["chain", "token_address"], how="left", maintain_order="left")["token"]
+        .to_numpy()
+    )
+    return CandleBook(
+        ts=frozen(columns.ts[chosen]),
+        interval_s=frozen(columns.interval_s[chosen]),
+        open=frozen(columns.open[chosen]),
+        high=frozen(columns.high[chosen]),
+        low=frozen(columns.low[chosen]),
+        close=frozen(columns.close[chosen]),
+        first=frozen(first[token]),
+        last=frozen(last[token]),
+    )
 
-    run_start, run_token, alert_token = _match_tokens(candles, alerts)
+
+def one_candle_a_moment(candles: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `candles` that count, with all columns, by chain, token_address and ts.
+
+    This is the choice that `simulate` makes where slices and intervals overlap. Raises
+    `ValidationFailed` as it does.
+    """
+    checked = check_candles(candles)
+    columns = _Columns.of(checked)
+    _refuse_bad_rows(columns, threads=None)
+    tokens = (
+        checked.select("chain", "token_address")
+        .unique()
+        .sort("chain", "token_address")
+        .with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("token"))
+    )
+    chosen, first, last = _choose(checked, columns, tokens, threads=None)
+    if isinstance(chosen, slice):
+        stretches = [np.arange(*ends) for ends in zip(first, last + 1, strict=True)]
+        chosen = np.concatenate([np.zeros(0, dtype=np.int64), *stretches])
+    return candles[chosen]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a candle frame as arrays, row by row as in the frame."""
+
+    ts: Integers
+    interval_s: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+
+    @classmethod
+    def of(cls, candles: pl.DataFrame) -> "_Columns":
+        return cls(
+            ts=frozen(candles["ts"].to_physical().to_numpy()),
+            interval_s=frozen(candles["interval_s"].to_numpy()),
+            open=frozen(candles["open"].to_numpy()),
+            high=frozen(candles["high"].to_numpy()),
+            low=frozen(candles["low"].to_numpy()),
+            close=frozen(candles["close"].to_numpy()),
+        )
+
+
+def _choose(
+    candles: pl.DataFrame, columns: _Columns, tokens: pl.DataFrame, threads: int | None
+) -> tuple[slice | Integers, Integers, Integers]:
+    """Choose the rows of the numbered `tokens` that count.
+
+    Returns the rows (a slice of everything if no choice has to be made) and the first and last
+    place of each token in them; a token without candles has its last before its first.
+    """
+    run_start, run_token = _find_runs(candles, tokens)
     run_stop = np.append(run_start[1:], candles.height)
     order = np.argsort(run_token, kind="stable")
     order = order[np.searchsorted(run_token[order], 0) :]
     run_start, run_stop, run_token = run_start[order], run_stop[order], run_token[order]
-    runs_of = np.bincount(run_token, minlength=int(alert_token.max(initial=-1)) + 1)
+    runs_of = np.bincount(run_token, minlength=tokens.height)
 
     ascending = np.zeros(len(order), dtype=np.bool_)
     in_slices(
         lambda start, stop: merging.find_ascending(
-            run_start, run_stop, ts, interval_s, ascending, start, stop
+            run_start, run_stop, columns.ts, columns.interval_s, ascending, start, stop
         ),
         len(order),
         threads,
@@ -71,76 +146,49 @@ def lay_out(candles: pl.DataFrame, alerts: pl.DataFrame, threads: int | None = N
         first = np.zeros(len(runs_of), dtype=np.int64)
         last = np.full(len(runs_of), -1, dtype=np.int64)
         first[run_token], last[run_token] = run_start, run_stop - 1
-        chosen: slice | Integers = slice(None)
-    else:
-        volume = _floats(candles["volume"].fill_null(float("nan")))
-        run_offset = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(runs_of)))
-        chosen, kept = merging.merge_tokens(
-            run_offset,
-            run_start,
-            run_stop,
-            ascending,
-            ts,
-            interval_s,
-            prices["open"],
-            prices["high"],
-            prices["low"],
-            prices["close"],
-            volume,
-        )
-        last = np.cumsum(kept) - 1
-        first = last - kept + 1
-    return CandleBook(
-        ts=frozen(ts[chosen]),
-        interval_s=frozen(interval_s[chosen]),
-        open=frozen(prices["open"][chosen]),
-        high=frozen(prices["high"][chosen]),
-        low=frozen(prices["low"][chosen]),
-        close=frozen(prices["close"][chosen]),
-        first=frozen(first[alert_token]),
-        last=frozen(last[alert_token]),
+        return slice(None), first, last
+    rows, kept = merging.merge_tokens(
+        np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(runs_of))),
+        run_start,
+        run_stop,
+        ascending,
+        columns.ts,
+        columns.interval_s,
+        columns.open,
+        columns.high,
+        columns.low,
+        columns.close,
+        frozen(candles["volume"].fill_null(float("nan")).to_numpy()),
     )
+    last = np.cumsum(kept) - 1
+    return rows, last - kept + 1, last
 
 
-def _match_tokens(
-    candles: pl.DataFrame, alerts: pl.DataFrame
-) -> tuple[Integers, Integers, Integers]:
-    """Cut the rows into runs of one token, and number the tokens that alerts ask for.
+def _find_runs(candles: pl.DataFrame, tokens: pl.DataFrame) -> tuple[Integers, Integers]:
+    """Cut the rows into runs of one token.
 
-    Returns the first row of each run, each run's token (-1 if nobody asks) and each alert's token.
+    Returns the first row of each run and the number of its token, -1 if `tokens` has it not.
     """
-    called = (
-        alerts.select("chain", pl.col("mint").alias("token_address"))
-        .unique(maintain_order=True)
-        .with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("token"))
-    )
-    keys = ["chain", "token_address"]
     address, chain = candles["token_address"], candles["chain"]
     changes = (address != address.shift(1)) | (chain != chain.shift(1))
     starts = changes.fill_null(True).arg_true()
-    runs = candles.select(keys)[starts].join(called, on=keys, how="left", maintain_order="left")
-    alert_token = alerts.select("chain", pl.col("mint").alias("token_address")).join(
-        called, on=keys, how="left", maintain_order="left"
-    )
-    return (
-        starts.cast(pl.Int64).to_numpy(),
-        runs["token"].fill_null(-1).to_numpy(),
-        alert_token["token"].to_numpy(),
-    )
+    keys = ["chain", "token_address"]
+    runs = candles.select(keys)[starts].join(tokens, on=keys, how="left", maintain_order="left")
+    return starts.cast(pl.Int64).to_numpy(), runs["token"].fill_null(-1).to_numpy()
 
 
-def _refuse_bad_rows(prices: dict[str, Floats], interval_s: Integers, threads: int | None) -> None:
-    rows = len(interval_s)
+def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:
+    rows = len(columns.ts)
     first_bad = np.full(-(-rows // _CHECKED_AT_ONCE), rows, dtype=np.int64)
 
     def check(start: int, stop: int) -> None:
         for part in range(start, stop):
             first_bad[part] = merging.find_bad_row(
-                prices["open"],
-                prices["high"],
-                prices["low"],
-                prices["close"],
-                interval_s,
+                columns.open,
+                columns.high,
+                columns.low,
+                columns.close,
+                columns.interval_s,
                 part * _CHECKED_AT_ONCE,
                 min((part + 1) * _CHECKED_AT_ONCE, rows),
                 LOWEST_PRICE,
@@ -150,24 +198,16 @@ def _refuse_bad_rows(prices: dict[str, Floats], interval_s: Integers, threads: i
     in_slices(check, len(first_bad), threads, smallest=1)
     row = int(first_bad.min(initial=rows))
     if row < rows:
-        column, fault = _fault(row, prices, interval_s)
-        raise ValidationFailed(f"candles: column {column!r} {fault} in row {row}")
+        raise ValidationFailed(f"candles: {_fault(columns, row)} in row {row}")
 
 
-def _fault(row: int, prices: dict[str, Floats], interval_s: Integers) -> tuple[str, str]:
-    for name, values in prices.items():
-        if not LOWEST_PRICE <= values[row] <= HIGHEST_PRICE:
-            return name, f"is {values[row]}, which is not a price,"
-    if prices["high"][row] < max(prices["open"][row], prices["close"][row]):
-        return "high", f"is {prices['high'][row]}, below open or close,"
-    if prices["low"][row] > min(prices["open"][row], prices["close"][row]):
-        return "low", f"is {prices['low'][row]}, above open or close,"
-    return "interval_s", f"is {interval_s[row]}, not a positive number of seconds,"
-
-
-def _floats(series: pl.Series) -> Floats:
-    return frozen(np.ascontiguousarray(series.to_numpy(), dtype=np.float64))
-
-
-def _integers(series: pl.Series) -> Integers:
-    return frozen(np.ascontiguousarray(series.to_numpy(), dtype=np.int64))
+def _fault(columns: _Columns, row: int) -> str:
+    prices = {name: float(getattr(columns, name)[row]) for name in ("open", "high", "low", "close")}
+    for name, price in prices.items():
+        if not LOWEST_PRICE <= price <= HIGHEST_PRICE:
+            return f"column {name!r} is {price}, which is no price,"
+    if prices["high"] < max(prices["open"], prices["close"]):
+        return f"column 'high' is {prices['high']}, below open or close,"
+    if prices["low"] > min(prices["open"], prices["close"]):
+        return f"column 'low' is {prices['low']}, above open or close,"
+    return f"column 'interval_s' is {columns.interval_s[row]}, not a number of seconds above 0,"

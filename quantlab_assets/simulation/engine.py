@@ -40,10 +40,10 @@ def simulate(
     entries = find_entries(book, known_ts, strategy.entry, threads)
     positions = open_positions(book, entries)
     fills = run_exits(book, positions, strategy, threads)
-    return _report(checked, Scopes.of(checked), book, entries, positions, fills, strategy)
+    return report(checked, Scopes.of(checked), book, entries, positions, fills, strategy)
 
 
-def _report(
+def report(
     alerts: pl.DataFrame,
     scopes: Scopes,
     book: CandleBook,

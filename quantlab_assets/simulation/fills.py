@@ -3,9 +3,12 @@
 No money here: costs and stakes change nothing about a fill (see `trades`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from quantlab_assets.domain.strategy import Entry, Exit, Strategy
 from quantlab_assets.simulation import kernel
@@ -52,7 +55,7 @@ class Fills:
     exit: Integers
     reason: Codes
     legs: Integers
-    ambiguous: Integers
+    ambiguous: Codes
     peak: Floats
     trough: Floats
     leg_ts: Integers
@@ -60,34 +63,30 @@ class Fills:
     leg_fraction: Floats
 
     @classmethod
-    def empty(cls, positions: int, targets: int) -> "Fills":
-        """Return room for `positions` with at most `targets` rungs and one last leg."""
-        shape = (positions, targets + 1)
+    def empty(cls, shape: tuple[int, ...], targets: int) -> "Fills":
+        """Return room for fills of `shape` with at most `targets` rungs and one last leg each."""
         return cls(
-            exit=np.zeros(positions, dtype=np.int64),
-            reason=np.zeros(positions, dtype=np.int8),
-            legs=np.zeros(positions, dtype=np.int64),
-            ambiguous=np.zeros(positions, dtype=np.int64),
-            peak=np.zeros(positions),
-            trough=np.zeros(positions),
-            leg_ts=np.zeros(shape, dtype=np.int64),
-            leg_price=np.zeros(shape),
-            leg_fraction=np.zeros(shape),
+            exit=np.zeros(shape, dtype=np.int64),
+            reason=np.zeros(shape, dtype=np.int8),
+            legs=np.zeros(shape, dtype=np.int64),
+            ambiguous=np.zeros(shape, dtype=np.int8),
+            peak=np.zeros(shape),
+            trough=np.zeros(shape),
+            leg_ts=np.zeros((*shape, targets + 1), dtype=np.int64),
+            leg_price=np.zeros((*shape, targets + 1)),
+            leg_fraction=np.zeros((*shape, targets + 1)),
         )
 
     def take(self, chosen: Flags | Integers) -> "Fills":
         """Return the fills of some positions, in the order chosen."""
-        return Fills(
-            exit=self.exit[chosen],
-            reason=self.reason[chosen],
-            legs=self.legs[chosen],
-            ambiguous=self.ambiguous[chosen],
-            peak=self.peak[chosen],
-            trough=self.trough[chosen],
-            leg_ts=self.leg_ts[chosen],
-            leg_price=self.leg_price[chosen],
-            leg_fraction=self.leg_fraction[chosen],
-        )
+        return self._each(lambda array: array[chosen])
+
+    def of_strategy(self, number: int) -> "Fills":
+        """Return one strategy's fills of those of many, which have a column for each strategy."""
+        return self._each(lambda array: array[:, number])
+
+    def _each(self, part: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> "Fills":
+        return Fills(**{field.name: part(getattr(self, field.name)) for field in fields(self)})
 
 
 def find_entries(
@@ -153,7 +152,7 @@ def run_exits(
 ) -> Fills:
     """Walk `positions` through the candles by the exits of `strategy`."""
     rules, gains, fractions = exit_rules(strategy)
-    fills = Fills.empty(len(positions.entry), len(gains))
+    fills = Fills.empty((len(positions.entry),), len(gains))
 
     def walk(start: int, stop: int) -> None:
         kernel.run_exits(
@@ -175,9 +174,9 @@ def run_exits(
             fills.ambiguous,
             fills.peak,
             fills.trough,
-            fills.leg_ts,
-            fills.leg_price,
-            fills.leg_fraction,
+            fills.leg_ts.reshape(-1),
+            fills.leg_price.reshape(-1),
+            fills.leg_fraction.reshape(-1),
             start,
             stop,
         )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantlab_assets.simulation.arrays import SECOND, Codes, Floats, Integers, compiled
+from quantlab_assets.simulation.arrays import SECOND, Codes, Floats, Integers, compiled, inlined
 
 DUST = 1e-12
 """A remainder of a position at or below this is none."""
@@ -25,7 +25,7 @@ REASONS = ("stop_loss", "breakeven", "trailing", "take_profit", "max_hold", "end
 NO_CANDLES, NO_ENTRY_CANDLE, ENTRY_EXPIRED = -1, -2, -3
 """What stands for an entry candle where there is no entry."""
 
-BLOCK = 32
+BLOCK = 64
 """Candles looked at at once; a block fits the first-level cache many times over."""
 
 
@@ -92,7 +92,7 @@ def find_entries(
             row += 1
 
 
-@compiled
+@inlined
 def stop_level(entry_price: float, peak: float, rules: ExitRules) -> tuple[float, int]:
     """Return the stop fixed by a peak of completed candles, and the reason that binds.
 
@@ -111,16 +111,17 @@ def stop_level(entry_price: float, peak: float, rules: ExitRules) -> tuple[float
     return level, reason
 
 
-@compiled
+@inlined
 def step(
     row: int,
     is_entry: bool,
     final_reason: int,
     entry_price: float,
     peak: float,
-    filled: int,
+    rung: int,
+    rung_end: int,
     remaining: float,
-    legs: int,
+    leg: int,
     rules: ExitRules,
     gains: Floats,
     fractions: Floats,
@@ -136,55 +137,56 @@ def step(
 ) -> tuple[int, float, int, int, int]:
     """Take an open position through one candle.
 
-    `peak` is that of completed candles, `filled` the number of targets filled so far, `remaining`
-    the open fraction, `final_reason` negative unless the position has to end with this candle. Legs
-    are appended to the `leg_*` rows at `legs`. Returns filled, remaining (0 when closed), legs, the
-    reason of the last leg (negative without one) and 1 if stop and target both lay inside the
-    candle.
+    `peak` is that of completed candles, `remaining` the open fraction, `final_reason` negative
+    unless the position has to end with this candle. The ladder's unfilled rungs are `rung` to
+    `rung_end` of `gains` and `fractions`; legs are written to the `leg_*` arrays from `leg` on.
+    (Many ladders and positions share these flat arrays: slices would cost more than the step.)
+
+    Returns the next rung, what remains (0 when closed), the next leg, the reason of the last leg
+    (negative without one) and 1 if stop and target both lay inside the candle.
     """
     level, stop_reason = stop_level(entry_price, peak, rules)
-    targets = len(gains)
     reason = -1
     if not is_entry:
         if open_[row] <= level:
-            leg_ts[legs], leg_price[legs], leg_fraction[legs] = ts[row], open_[row], remaining
-            return filled, 0.0, legs + 1, stop_reason, 0
-        while filled < targets and entry_price * gains[filled] <= open_[row]:
-            leg_ts[legs], leg_price[legs] = ts[row], open_[row]
-            leg_fraction[legs] = fractions[filled]
-            remaining -= fractions[filled]
-            filled += 1
-            legs += 1
+            leg_ts[leg], leg_price[leg], leg_fraction[leg] = ts[row], open_[row], remaining
+            return rung, 0.0, leg + 1, stop_reason, 0
+        while rung < rung_end and entry_price * gains[rung] <= open_[row]:
+            leg_ts[leg], leg_price[leg] = ts[row], open_[row]
+            leg_fraction[leg] = fractions[rung]
+            remaining -= fractions[rung]
+            rung += 1
+            leg += 1
             reason = TAKE_PROFIT
             if remaining <= DUST:
-                return filled, 0.0, legs, reason, 0
+                return rung, 0.0, leg, reason, 0
 
     end = ts[row] + interval_s[row] * SECOND
     stop_inside = low[row] <= level
     # The high of a limit entry's candle may have come before the fill.
     target_inside = (
         not (is_entry and rules.dip_entry)
-        and filled < targets
-        and entry_price * gains[filled] <= high[row]
+        and rung < rung_end
+        and entry_price * gains[rung] <= high[row]
     )
     ambiguous = 1 if stop_inside and target_inside else 0
     if target_inside and (rules.target_first or not stop_inside):
-        while filled < targets and entry_price * gains[filled] <= high[row]:
-            leg_ts[legs], leg_price[legs] = end, entry_price * gains[filled]
-            leg_fraction[legs] = fractions[filled]
-            remaining -= fractions[filled]
-            filled += 1
-            legs += 1
+        while rung < rung_end and entry_price * gains[rung] <= high[row]:
+            leg_ts[leg], leg_price[leg] = end, entry_price * gains[rung]
+            leg_fraction[leg] = fractions[rung]
+            remaining -= fractions[rung]
+            rung += 1
+            leg += 1
             reason = TAKE_PROFIT
             if remaining <= DUST:
-                return filled, 0.0, legs, reason, ambiguous
+                return rung, 0.0, leg, reason, ambiguous
     if stop_inside:
-        leg_ts[legs], leg_price[legs], leg_fraction[legs] = end, level, remaining
-        return filled, 0.0, legs + 1, stop_reason, ambiguous
+        leg_ts[leg], leg_price[leg], leg_fraction[leg] = end, level, remaining
+        return rung, 0.0, leg + 1, stop_reason, ambiguous
     if final_reason >= 0:
-        leg_ts[legs], leg_price[legs], leg_fraction[legs] = end, close[row], remaining
-        return filled, 0.0, legs + 1, final_reason, ambiguous
-    return filled, remaining, legs, reason, ambiguous
+        leg_ts[leg], leg_price[leg], leg_fraction[leg] = end, close[row], remaining
+        return rung, 0.0, leg + 1, final_reason, ambiguous
+    return rung, remaining, leg, reason, ambiguous
 
 
 @compiled
@@ -208,6 +210,52 @@ def find_final(
 
 
 @compiled
+def block_range(low: Floats, high: Floats, row: int) -> tuple[float, float]:
+    """Return the lowest low and the highest high of the block that begins at `row`."""
+    lows, highs = low[row : row + BLOCK], high[row : row + BLOCK]
+    lowest, highest = lows[0], highs[0]
+    for candle in range(BLOCK):
+        lowest = min(lowest, lows[candle])
+        highest = max(highest, highs[candle])
+    return lowest, highest
+
+
+@compiled
+def next_event(
+    row: int, final: int, top: float, bottom: float, entry_price: float, target: float,
+    rules: ExitRules, high: Floats, low: Floats,
+) -> tuple[int, float, float]:  # fmt: skip
+    """Return the first candle from `row` on that touches stop or `target`, `final` if none does.
+
+    `top` and `bottom` are the peak and the lowest low before `row`; those before the event return
+    with it.
+    """
+    while row < final:
+        if row + BLOCK <= final:
+            # A block cannot matter if, even with the peak as high as the block takes it, the stop
+            # stays under every low, and no high reaches the target.
+            block_low, block_high = block_range(low, high, row)
+            block_top = max(top, block_high)
+            level, _ = stop_level(entry_price, block_top, rules)
+            if block_low > level and block_high < target:
+                top = block_top
+                bottom = min(bottom, block_low)
+                row += BLOCK
+                continue
+        level, _ = stop_level(entry_price, top, rules)
+        block_end = min(row + BLOCK, final)
+        while row < block_end:
+            if low[row] <= level or high[row] >= target:
+                return row, top, bottom
+            if high[row] > top:
+                top = high[row]
+                level, _ = stop_level(entry_price, top, rules)
+            bottom = min(bottom, low[row])
+            row += 1
+    return row, top, bottom
+
+
+@compiled
 def run_exits(
     entry: Integers,
     last: Integers,
@@ -224,7 +272,7 @@ def run_exits(
     exit_: Integers,
     reason: Codes,
     legs: Integers,
-    ambiguous: Integers,
+    ambiguous: Codes,
     peak: Floats,
     trough: Floats,
     leg_ts: Integers,
@@ -237,40 +285,23 @@ def run_exits(
 
     Writes, for each: the exit candle's row, reason, number of legs, ambiguous candles, highest high
     (entry price included, a limit entry candle's high not) and lowest low of the candles held, and
-    its legs in the rows of `leg_ts`, `leg_price`, `leg_fraction`.
+    its legs in `leg_ts`, `leg_price`, `leg_fraction`, which have a place for each rung and the last
+    leg of each position.
     """
+    rung_end = len(gains)
     for trade in range(start, stop):
         entry_price = price[trade]
         row = entry[trade]
         deadline = ts[row] + rules.max_hold_us
         final, final_reason = find_final(row, last[trade], deadline, ts, interval_s)
-        top = entry_price
-        bottom = low[row]
-        filled, remaining, n_legs, why, unclear = 0, 1.0, 0, -1, 0
-        quiet_until = row
+        top, bottom = entry_price, low[row]
+        first_leg = trade * (rung_end + 1)
+        rung, remaining, leg, unclear = 0, 1.0, first_leg, 0
         while True:
-            if row >= quiet_until + BLOCK or row == entry[trade] + 1:
-                # Skip blocks that cannot matter: even with the peak as high as the block takes
-                # it the stop stays under every low, and no high reaches the next target.
-                target = entry_price * gains[filled] if filled < len(gains) else np.inf
-                while row + BLOCK <= final:
-                    block_low = low[row]
-                    block_high = high[row]
-                    for other in range(row + 1, row + BLOCK):
-                        block_low = min(block_low, low[other])
-                        block_high = max(block_high, high[other])
-                    block_top = max(top, block_high)
-                    level, _ = stop_level(entry_price, block_top, rules)
-                    if block_low <= level or block_high >= target:
-                        break
-                    top = block_top
-                    bottom = min(bottom, block_low)
-                    row += BLOCK
-                quiet_until = row
-            filled, remaining, n_legs, why, more = step(
+            rung, remaining, leg, why, more = step(
                 row, row == entry[trade], final_reason if row == final else -1, entry_price, top,
-                filled, remaining, n_legs, rules, gains, fractions, ts, interval_s, open_, high,
-                low, close, leg_ts[trade], leg_price[trade], leg_fraction[trade],
+                rung, rung_end, remaining, leg, rules, gains, fractions, ts, interval_s, open_,
+                high, low, close, leg_ts, leg_price, leg_fraction,
             )  # fmt: skip
             unclear += more
             if not (rules.dip_entry and row == entry[trade]):
@@ -278,10 +309,13 @@ def run_exits(
             bottom = min(bottom, low[row])
             if remaining == 0.0:
                 break
-            row += 1
+            target = entry_price * gains[rung] if rung < rung_end else np.inf
+            row, top, bottom = next_event(
+                row + 1, final, top, bottom, entry_price, target, rules, high, low
+            )
         exit_[trade] = row
         reason[trade] = why
-        legs[trade] = n_legs
+        legs[trade] = leg - first_leg
         ambiguous[trade] = unclear
         peak[trade] = top
         trough[trade] = bottom

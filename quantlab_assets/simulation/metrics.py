@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from quantlab_assets.simulation.ambiguity import Ambiguity
-from quantlab_assets.simulation.arrays import SECOND, Floats, Integers, compiled
+from quantlab_assets.simulation.arrays import SECOND, Codes, Floats, Integers, compiled
 from quantlab_assets.simulation.curves import Curves
 from quantlab_assets.simulation.frames import METRIC_COLUMNS
 from quantlab_assets.simulation.money import Rates
@@ -155,7 +155,7 @@ def _figures(
     gross_pnl: Floats,
     costs: Floats,
     duration_s: Integers,
-    ambiguous: Integers,
+    ambiguous: Codes,
     curve_offset: Integers,
     ts: Integers,
     equity: Floats,
