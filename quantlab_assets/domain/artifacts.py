@@ -185,7 +185,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFilter:
-    """Which artifacts to list. Empty fields do not restrict. `tags` must all match."""
+    """Which artifacts to list. Empty fields do not restrict; all `tags` must match.
+
+    Without a `status`, tombstoned artifacts are left out.
+    """
 
     artifact_type: str | None = None
     status: Status | None = None

@@ -1,1 +1,1 @@
-"""Small, obvious implementations of the ports, held to the same contract suites as the real ones."""
+"""Small, obvious implementations of the ports, held to the contract suites of the real ones."""
