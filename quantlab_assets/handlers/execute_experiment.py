@@ -23,7 +23,9 @@ from quantlab_assets.domain.artifact_types import (
 from quantlab_assets.domain.artifacts import (
     Artifact,
     ArtifactFilter,
+    HeadReplacement,
     LineageInput,
+    PartitionRef,
     Provenance,
     PublishRequest,
     PublishResult,
@@ -195,7 +197,9 @@ def _run(
             projections.dispose(projection_id)
 
     progress("publish results")
-    published = store.publish_many(_requests(store, record, result, provenance))
+    requests = _requests(store, record, result, provenance)
+    heads = [HeadReplacement(one.head) for one in requests if one.head is not None]
+    published = store.publish_many(requests, heads=heads)
     results = dict(zip(RESULT_TYPES, published, strict=True))
     completed = tracker.store_results(
         record.experiment_id, {part: result.artifact_id for part, result in results.items()}
@@ -296,6 +300,7 @@ def _requests(
             .cast(artifact_type.schema),
             provenance=made_by,
             inputs=(made_from,),
+            head=PartitionRef(artifact_type.name, record.experiment_id),
         )
         for part, artifact_type in RESULT_TYPES.items()
     ]
