@@ -1,7 +1,6 @@
 """What every `ExperimentTracker` does, in memory or in the manifest database."""
 
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -131,23 +130,20 @@ def test_an_unknown_experiment_is_not_found(lab: Lab) -> None:
         lab.tracker.store_results(unknown, {})
 
 
-@pytest.mark.parametrize(("old", "new"), list(product(ROADS, ROADS)))
+@pytest.mark.parametrize("old", list(ROADS))
 def test_only_allowed_transitions_happen(
-    lab: Lab,
-    alerts: str,
-    slices: tuple[str, str],
-    old: ExperimentStatus,
-    new: ExperimentStatus,
+    lab: Lab, alerts: str, slices: tuple[str, str], old: ExperimentStatus
 ) -> None:
-    record, _ = lab.tracker.create(definition(alerts, slices))
-    for step in ROADS[old]:
-        lab.tracker.update_status(record.experiment_id, step)
-    if new in TRANSITIONS[old]:
-        assert lab.tracker.update_status(record.experiment_id, new).status == new
-    else:
-        with pytest.raises(Conflict):
-            lab.tracker.update_status(record.experiment_id, new)
-        assert lab.tracker.get(record.experiment_id).status == old
+    for new in ROADS:
+        record, _ = lab.tracker.create(definition(alerts, slices, params={"new": new}))
+        for step in ROADS[old]:
+            lab.tracker.update_status(record.experiment_id, step)
+        if new in TRANSITIONS[old]:
+            assert lab.tracker.update_status(record.experiment_id, new).status == new
+        else:
+            with pytest.raises(Conflict):
+                lab.tracker.update_status(record.experiment_id, new)
+            assert lab.tracker.get(record.experiment_id).status == old
 
 
 def test_a_failure_keeps_its_error_until_the_experiment_runs_again(

@@ -178,21 +178,21 @@ def test_fields_of_the_key_become_columns(lab: Lab) -> None:
     ]
 
 
-@pytest.mark.parametrize("bad", ["A", "a b", 'a"', "a;b", "", "../a", "1a"])
-def test_bad_names_are_refused(lab: Lab, bad: str) -> None:
+def test_bad_names_are_refused(lab: Lab) -> None:
     ids = candles(lab)
-    with pytest.raises(ValidationFailed):
-        build(lab, of_slices(ids, bad))
-    with pytest.raises(ValidationFailed):
-        build(lab, of_slices(ids), name=bad)
-    with pytest.raises(ValidationFailed):
-        build(lab, of_slices(ids, indexes=((bad,),)))
-    with pytest.raises(ValidationFailed):
-        build(lab, of_slices(ids, key_columns=((bad, "token"),)))
-    with pytest.raises(ValidationFailed):
-        build(lab, of_slices(ids, key_columns=(("a", bad),)))
-    with pytest.raises(ValidationFailed):
-        lab.projections.connect(bad)
+    for bad in ("A", "a b", 'a"', "a;b", "", "../a", "1a"):
+        with pytest.raises(ValidationFailed):
+            build(lab, of_slices(ids, bad))
+        with pytest.raises(ValidationFailed):
+            build(lab, of_slices(ids), name=bad)
+        with pytest.raises(ValidationFailed):
+            build(lab, of_slices(ids, indexes=((bad,),)))
+        with pytest.raises(ValidationFailed):
+            build(lab, of_slices(ids, key_columns=((bad, "token"),)))
+        with pytest.raises(ValidationFailed):
+            build(lab, of_slices(ids, key_columns=(("a", bad),)))
+        with pytest.raises(ValidationFailed):
+            lab.projections.connect(bad)
 
 
 def test_a_table_named_twice_is_refused(lab: Lab) -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
@@ -115,48 +114,44 @@ def publish_alerts(store: ArtifactStore, *calls: Call, day: str | None = None) -
     return store.publish_artifact(request).artifact_id
 
 
-def publish_candles(
-    store: ArtifactStore,
+def publish_candles(store: ArtifactStore, mint: str, closes: Sequence[float], **rest: Any) -> str:
+    """Publish the candles of `candle_request`; the artifact id."""
+    return store.publish_artifact(candle_request(mint, closes, **rest)).artifact_id
+
+
+def candle_request(
     mint: str,
     closes: Sequence[float],
     *,
     start: datetime = T0,
     network: str | None = None,
     window: int | None = None,
-) -> str:
-    """Publish one-minute candles that go straight from close to close; the artifact id.
+) -> PublishRequest:
+    """One-minute candles that go straight from close to close.
 
     `window` is how many minutes the slice was asked for; as many as there are candles by default.
     """
     chain = "evm" if mint.startswith("0x") else "solana"
-    opens = pl.Series([closes[0], *closes[:-1]], dtype=pl.Float64)
-    ends = pl.Series(closes, dtype=pl.Float64)
-    frame = pl.DataFrame(
-        {
-            "token_address": mint,
-            "chain": chain,
-            "token_chain": pl.Series([network] * len(closes), dtype=pl.String),
-            "interval_s": 60,
-            "ts": pl.Series([start + i * MINUTE for i in range(len(closes))]),
-            "open": opens,
-            "high": pl.select(pl.max_horizontal(opens, ends)).to_series(),
-            "low": pl.select(pl.min_horizontal(opens, ends)).to_series(),
-            "close": ends,
-            "volume": pl.Series([1.0] * len(closes)),
-        }
-    )
-    schema = OHLCV_SLICE.schema
+    opens = [closes[0], *closes[:-1]]
+    columns = {
+        "token_address": [mint] * len(closes),
+        "chain": [chain] * len(closes),
+        "token_chain": [network] * len(closes),
+        "interval_s": [60] * len(closes),
+        "ts": [start + i * MINUTE for i in range(len(closes))],
+        "open": opens,
+        "high": [max(pair) for pair in zip(opens, closes, strict=True)],
+        "low": [min(pair) for pair in zip(opens, closes, strict=True)],
+        "close": list(closes),
+        "volume": [1.0] * len(closes),
+    }
     token = Token(chain, mint, network)  # type: ignore[arg-type]
-    request = PublishRequest(
+    return PublishRequest(
         OHLCV_SLICE.name,
         slice_key(token, 60, start, start + (window or len(closes)) * MINUTE),
-        frame.select(schema.names)
-        .with_columns(pl.col("ts").dt.cast_time_unit("us"))
-        .to_arrow()
-        .cast(schema),
+        pa.table(columns, schema=OHLCV_SLICE.schema),
         PROVENANCE,
     )
-    return store.publish_artifact(request).artifact_id
 
 
 def line(first: float, last: float, count: int = 60) -> list[float]:

@@ -26,9 +26,9 @@ from quantlab_tests.handlers.experiment_lab import (
 )
 
 
-@pytest.fixture(params=["in memory", "files"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab() -> Lab:
+    return memory_lab()
 
 
 def test_a_selection_takes_what_is_active_unless_told_otherwise(lab: Lab) -> None:
@@ -60,7 +60,9 @@ def test_wrong_selections_are_refused(lab: Lab) -> None:
         projection_request(lab.store, [TableSelection("c", "ohlcv_slice_v2", ("0" * 32,))])
 
 
-def test_the_research_projection_holds_all_that_is_active(lab: Lab) -> None:
+@pytest.mark.parametrize("where", ["in memory", "files"])
+def test_the_research_projection_holds_all_that_is_active(where: str, tmp_path: Path) -> None:
+    lab = memory_lab() if where == "in memory" else real_lab(tmp_path)
     publish_alerts(lab.store, Call(RUNNER, T0))
     publish_candles(lab.store, RUNNER, line(1, 3))
     projection = lab.projections.build(research_request(lab.store))

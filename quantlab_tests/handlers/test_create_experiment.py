@@ -22,6 +22,7 @@ from quantlab_tests.handlers.experiment_lab import (
     T0,
     Call,
     Lab,
+    candle_request,
     line,
     memory_lab,
     publish_alerts,
@@ -32,9 +33,9 @@ from quantlab_tests.handlers.experiment_lab import (
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(params=["in memory", "files"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab() -> Lab:
+    return memory_lab()
 
 
 def create(lab: Lab, **changes: Any) -> ExperimentRecord:
@@ -73,13 +74,16 @@ def test_a_date_range_takes_the_artifacts_that_meet_it(lab: Lab) -> None:
     assert edge.definition.alert_artifact_ids == (days[2],)
 
 
-def test_nothing_is_capped(tmp_path: Path) -> None:
-    lab = real_lab(tmp_path)
-    publish_alerts(lab.store, Call(RUNNER, T0))
-    count = 130
-    for number in range(count):
-        publish_candles(lab.store, RUNNER, [1.0], start=T0 + number * MINUTE)
-    assert len(create(lab).definition.slice_artifact_ids) == count
+def test_nothing_is_capped_and_files_freeze_what_memory_does(tmp_path: Path) -> None:
+    requests = [candle_request(RUNNER, [1.0], start=T0 + n * MINUTE) for n in range(150)]
+    records = []
+    for lab in (memory_lab(), real_lab(tmp_path)):
+        publish_alerts(lab.store, Call(RUNNER, T0))
+        lab.store.publish_many(requests)
+        records.append(create(lab))
+        assert lab.tracker.get(records[-1].experiment_id) == records[-1]
+    assert records[0].definition == records[1].definition
+    assert len(records[0].definition.slice_artifact_ids) == 150
 
 
 def test_auto_takes_only_slices_a_trade_could_see(lab: Lab) -> None:

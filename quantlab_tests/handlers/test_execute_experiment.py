@@ -42,8 +42,13 @@ from quantlab_tests.handlers.experiment_lab import (
 )
 
 
+@pytest.fixture
+def lab() -> Lab:
+    return memory_lab()
+
+
 @pytest.fixture(params=["in memory", "files"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+def each_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
 
 
@@ -90,7 +95,8 @@ def ambiguous(lab: Lab) -> None:
     publish_candles(lab.store, EVM, line(1, 0.1), network="base")
 
 
-def test_an_experiment_is_simulated_and_its_four_results_published(lab: Lab) -> None:
+def test_an_experiment_is_simulated_and_its_four_results_published(each_lab: Lab) -> None:
+    lab = each_lab
     inputs = one_win_one_loss(lab)
     executed = execute(lab, create(lab))
 
@@ -136,7 +142,8 @@ def test_every_stage_is_announced(lab: Lab) -> None:
     assert stages == ["check inputs", "build projection", "simulate", "publish results", "done"]
 
 
-def test_a_completed_experiment_is_not_run_again(lab: Lab) -> None:
+def test_a_completed_experiment_is_not_run_again(each_lab: Lab) -> None:
+    lab = each_lab
     one_win_one_loss(lab)
     record = create(lab)
     first = execute(lab, record)
@@ -159,7 +166,8 @@ def test_memory_and_files_compute_the_same_bytes(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1]
 
 
-def test_the_projection_is_disposed_of_unless_kept(lab: Lab) -> None:
+def test_the_projection_is_disposed_of_unless_kept(each_lab: Lab) -> None:
+    lab = each_lab
     one_win_one_loss(lab)
     executed = execute(lab, create(lab))
     assert executed.projection_id is None
@@ -250,7 +258,8 @@ def test_another_networks_candles_are_never_used(lab: Lab) -> None:
     assert output(lab, executed, "diagnostics")["code"].to_list() == ["no_candles"]
 
 
-def test_a_superseded_input_is_used_as_frozen_and_named(lab: Lab) -> None:
+def test_a_superseded_input_is_used_as_frozen_and_named(each_lab: Lab) -> None:
+    lab = each_lab
     _, runner, _ = one_win_one_loss(lab)
     record = create(lab)
     better = publish_candles(lab.store, RUNNER, line(1, 1.1))
@@ -313,12 +322,13 @@ def test_an_unknown_experiment_is_not_found(lab: Lab) -> None:
     ("error", "status"), [(OSError, "failed"), (KeyboardInterrupt, "cancelled")]
 )
 def test_a_run_that_breaks_says_why_leaves_nothing_and_can_be_resumed(
-    lab: Lab,
+    each_lab: Lab,
     monkeypatch: pytest.MonkeyPatch,
     step: str,
     error: type[BaseException],
     status: str,
 ) -> None:
+    lab = each_lab
     one_win_one_loss(lab)
     record = create(lab)
 
