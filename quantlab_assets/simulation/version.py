@@ -9,18 +9,23 @@ import quantlab_assets
 
 @cache
 def engine_version() -> str:
-    """Return `<package version>+<sha256>` over the sources that decide a result.
+    """Return `<package version>+<sha256>` of the engine that is running."""
+    return version_of(Path(quantlab_assets.__file__).parent)
 
-    Those are the modules of this package and the strategy model, by path, each as its path, its
-    length and its bytes, so that no two sets of files run together into the same text.
+
+def version_of(package: Path) -> str:
+    """Return the version of the engine whose sources are in the folder `package`.
+
+    The digest is over the modules that decide a result, this package's and the strategy model, by
+    name: each as its name, its length and its bytes, so that no two sets of files run into the same
+    text.
     """
-    root = Path(quantlab_assets.__file__).parent
-    sources = sorted(
-        path.relative_to(root).as_posix() for path in (root / "simulation").rglob("*.py")
-    )
+    names = [
+        path.relative_to(package).as_posix() for path in (package / "simulation").rglob("*.py")
+    ]
     digest = hashlib.sha256()
-    for name in sorted([*sources, "domain/strategy.py"]):
-        content = (root / name).read_bytes()
+    for name in sorted([*names, "domain/strategy.py"]):
+        content = (package / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return f"{quantlab_assets.__version__}+{digest.hexdigest()}"

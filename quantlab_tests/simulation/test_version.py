@@ -1,0 +1,41 @@
+"""The engine's version follows its sources, and its import is cheap."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import quantlab_assets
+from quantlab_assets.simulation import engine_version
+from quantlab_assets.simulation.version import version_of
+
+PACKAGE = Path(quantlab_assets.__file__).parent
+
+
+def test_version_is_package_version_and_digest():
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\+[0-9a-f]{64}", engine_version())
+    assert engine_version() == version_of(PACKAGE)
+
+
+def test_any_source_that_decides_a_result_changes_it(tmp_path):
+    copy = tmp_path / "package"
+    shutil.copytree(PACKAGE / "simulation", copy / "simulation")
+    (copy / "domain").mkdir()
+    shutil.copy(PACKAGE / "domain" / "strategy.py", copy / "domain")
+    assert version_of(copy) == engine_version()
+    for name in ("simulation/kernel.py", "domain/strategy.py"):
+        with (copy / name).open("a") as source:
+            source.write("# changed\n")
+        assert version_of(copy) != engine_version()
+        shutil.copy(PACKAGE / name, copy / name)
+    assert version_of(copy) == engine_version()
+
+
+def test_import_is_cheap_and_stays_inside_its_layer():
+    script = (
+        "import sys, quantlab_assets.simulation as s; s.engine_version(); "
+        "assert not {'numba', 'polars'} & set(sys.modules); s.simulate; "
+        "assert not {'dagster', 'duckdb', 'pandera', 'sqlalchemy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
