@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -380,6 +380,34 @@ def test_a_query_that_duckdb_refuses_is_a_validation_error_of_one_line(
     with pytest.raises(ValidationFailed) as refused:
         projections.query(built.projection_id, "SELECT nothing FROM t")
     assert "\n" not in str(refused.value)
+
+
+def test_a_query_gives_durations_big_numbers_and_times_as_polars_has_them(
+    projections: DuckdbProjections, folder: Folder
+) -> None:
+    ids = (folder.add(EXPERIMENT_METRICS, metrics(0.5), "k"),)
+    built = projections.build(request(ProjectionTable("t", EXPERIMENT_METRICS.name, ids)))
+    found = projections.query(
+        built.projection_id,
+        """SELECT INTERVAL 90 MINUTE AS "a ""b", sum(2::BIGINT) AS s,
+           TIMESTAMPTZ '2025-11-07 10:00:00+00' AS ts, INTERVAL 1 DAY AS d FROM t""",
+    )
+    assert found.row(0) == (
+        timedelta(minutes=90),
+        2,
+        datetime(2025, 11, 7, 10, tzinfo=UTC),
+        timedelta(days=1),
+    )
+    ordered = projections.query(
+        built.projection_id,
+        "SELECT n, to_seconds(n) AS i FROM range(300000) r(n) ORDER BY hash(n), n",
+    )
+    unordered = ordered.sort("n")
+    assert not ordered.equals(unordered)
+    plain = projections.query(
+        built.projection_id, "SELECT n FROM range(300000) r(n) ORDER BY hash(n), n"
+    )
+    assert ordered["n"].equals(plain["n"])
 
 
 def test_the_file_on_disk_is_write_protected(

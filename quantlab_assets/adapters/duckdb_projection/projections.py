@@ -176,15 +176,14 @@ class DuckdbProjections:
     def query(self, projection_id: str, sql: str) -> pl.DataFrame:
         """The result of a query over the projection as it is now.
 
+        Intervals come as durations; months in them count 30 days, as in DuckDB's own `epoch`.
         Raises `NotFound`, `ValidationFailed` for SQL that DuckDB refuses, `StoreUnavailable` for a
         query that needs more memory than the limits allow.
         """
         with self.connect(projection_id) as connection:
             try:
                 relation = connection.sql(sql)
-                if relation is None:
-                    return pl.DataFrame()
-                return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+                return pl.DataFrame() if relation is None else _frame(relation)
             except duckdb.OutOfMemoryException as error:
                 raise StoreUnavailable(
                     f"the query needs more than {self._limits.memory} of memory: select less, or"
@@ -192,6 +191,10 @@ class DuckdbProjections:
                 ) from error
             except duckdb.Error as error:
                 raise ValidationFailed(f"DuckDB refuses the query: {first_line(error)}") from error
+            except pl.exceptions.PolarsError as error:
+                raise ValidationFailed(
+                    f"the result is no frame: {first_line(error)}; cast or rename its columns"
+                ) from error
 
     @contextmanager
     def _reading(self, projection_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -413,6 +416,21 @@ def _insert(
     order = ", ".join(f"{quoted(name, 'column')} ASC NULLS FIRST" for name in plan.sort_columns)
     statement = f"INSERT INTO {table} SELECT {names} FROM {source} ORDER BY {order}"  # noqa: S608
     connection.execute(statement, bound).fetchall()
+
+
+def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """The rows of a relation. Polars knows no interval of months, so intervals become durations."""
+    intervals = [
+        name
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+        if kind == duckdb.type("INTERVAL")
+    ]
+    if intervals:
+        quotable = {name: '"' + name.replace('"', '""') + '"' for name in intervals}
+        exact = ", ".join(f"epoch_us({text}) AS {text}" for text in quotable.values())
+        relation = relation.project(f"* REPLACE ({exact})")
+    frame = pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+    return frame.with_columns(pl.col(intervals).cast(pl.Duration("us")))
 
 
 def _sync_folder(folder: Path) -> None:
