@@ -23,7 +23,8 @@ UNSUPPORTED: Final = -2
 
 MIN_STEPS: Final = 3
 MIN_MISSING: Final = 12
-CHANCE: Final = 1e-3
+CHANCE: Final = 1e-4
+MAX_UNSUPPORTED: Final = 16
 
 _US: Final = 1_000_000
 _SUPPORTED: Final[Times] = np.array(sorted(INTERVALS.values()), dtype=np.int64) * _US
@@ -46,7 +47,10 @@ def assign_intervals(ts: Times) -> Times:
 
 
 def _base_step(ts: Times) -> int:
-    """The finest step the file is regular at, in microseconds; 0 if there is none."""
+    """The finest step the file is regular at, in microseconds; 0 if there is none.
+
+    A step that is neither the rule nor a grid that most candles lie on says nothing.
+    """
     if len(ts) < 2:
         return 0
     steps = np.diff(ts)
@@ -61,7 +65,14 @@ def _base_step(ts: Times) -> int:
         top = values[supported & (counts == commonest)]
     if len(top) == 0:
         return 0
-    base = int(top[-1])
+    base = _finer_step(ts, steps, int(top[-1]), commonest)
+    irregular = 2 * int((steps == base).sum()) < len(steps)
+    off_grid = int((ts % base != 0).sum())
+    return 0 if irregular and 3 * off_grid > len(ts) else base
+
+
+def _finer_step(ts: Times, steps: Times, base: int, commonest: int) -> int:
+    """The finest interval that is more than an accident beside the commonest step."""
     for finer in _SUPPORTED[base > _SUPPORTED]:
         hits = (steps == finer) & (ts[:-1] % finer == 0)
         count = int(hits.sum())
@@ -103,25 +114,45 @@ def _intervals_on_grid(ts: Times, base: int) -> Times:
 def _coarse_steps(ts: Times, steps: Times, base: int) -> Times:
     """For each step the coarser interval it belongs to, 0 where it is a hole or a fine step.
 
-    Equal steps in a row are a change of interval if they stand on that interval's own grid, are too
-    many to be holes, and holes as frequent as elsewhere in the file would hardly fall that way.
+    A stretch of candles that all lie on a coarser grid is at that interval if enough of its steps
+    are exactly one interval, and if the holes of the rest of the file would hardly fall that way.
     """
-    starts = np.flatnonzero(np.diff(steps, prepend=-1))
-    lengths = np.diff(np.append(starts, len(steps)))
-    values = steps[starts]
-    holes = values != base
-    all_holes = int((steps != base).sum())
-    hole_share = (all_holes - lengths + 1) / (len(steps) - lengths + 2)
-    by_chance = len(ts) * (hole_share * base / values) ** lengths
+    coarse = np.zeros(len(steps), dtype=np.int64)
+    holes = steps != base
+    for interval in _candidates(steps, base):
+        on_grid = ts % interval == 0
+        leads = on_grid[:-1] & holes
+        stays = on_grid[:-1] & on_grid[1:]
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], stays, [False])).astype(np.int8)))
+        starts, ends = edges[::2], edges[1::2]
+        exact_before = np.concatenate(([0], np.cumsum(stays & (steps == interval))))
+        exact = exact_before[ends] - exact_before[starts]
+        inside = ends - starts
+        hole_share = (holes.sum() - inside + 1) / (len(steps) - inside + 2)
+        # Before the file has told much, a hole ends on the coarser grid as often as any time does.
+        stay_share = (stays.sum() - inside + 2 * base / interval) / (leads.sum() - inside + 2)
+        by_chance = len(ts) * (hole_share * stay_share) ** inside
+        accepted = (
+            (exact >= MIN_STEPS)
+            & (exact * (interval // base - 1) >= MIN_MISSING)
+            & (by_chance < CHANCE)
+        )
+        within = np.zeros(len(steps) + 1, dtype=np.int64)
+        np.add.at(within, starts[accepted], 1)
+        np.add.at(within, ends[accepted], -1)
+        coarse[(np.cumsum(within)[:-1] > 0) & (steps == interval)] = interval
+    return coarse
+
+
+def _candidates(steps: Times, base: int) -> list[int]:
+    """Steps that occur often enough to be an interval: the lake's own, and the commonest others."""
+    values, counts = np.unique(steps, return_counts=True)
+    often = (values > base) & (values % base == 0) & (counts >= MIN_STEPS)
+    often &= counts * (values // base - 1) >= MIN_MISSING
     supported = np.isin(values, _SUPPORTED)
-    coarse = (
-        holes
-        & (lengths >= MIN_STEPS)
-        & (lengths * (values // base - 1) >= MIN_MISSING)
-        & (by_chance < CHANCE)
-        & (~supported | (ts[starts] % values == 0))
-    )
-    return np.repeat(np.where(coarse, values, 0), lengths)
+    others = np.flatnonzero(often & ~supported)
+    others = others[np.argsort(-counts[others], kind="stable")][:MAX_UNSUPPORTED]
+    return [int(v) for v in np.concatenate((values[often & supported], values[others]))]
 
 
 def _join_neighbours(ts: Times, own: Times) -> Times:

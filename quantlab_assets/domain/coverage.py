@@ -1,7 +1,7 @@
 """Coverage: how much of the time around each call its slices cover, and why not all of it.
 
 Candles become one sorted array of (series, second) keys; every question is a binary search in it,
-or a reduction over the stretch found. No loop over alerts or candles. docs/candles.md has the rules.
+or a reduction over the stretch found. No loop over alerts or candles. docs/candles.md has rules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def forward_coverage(
     cover (`slices.WINDOW_SCHEMA`); `newest_ts` the newest candle the source had when they were made
     (null: unknown). An alert that names a network is covered by the slices of that network and of
     an unknown one; one that names none by those of the network, of all its address is known on,
-    that covers it best. Raises `ValidationFailed` for horizons of 0, twice the same, or over a year.
+    that covers it best. Raises `ValidationFailed` for horizons of 0, given twice, or over a year.
     """
     _check_horizons(horizons)
     index = _CandleIndex.of(_with_every_network(candles))

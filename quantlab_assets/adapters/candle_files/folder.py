@@ -90,6 +90,8 @@ class CandleFolder:
         self._index: CandleIndex | None = None
         self._entries: tuple[_Entry, ...] = ()
         self._unreadable: tuple[FileCheck, ...] = ()
+        self._newest: datetime | None = None
+        self._rejects: list[CandleRejects] | None = None
         self._mapping_checks: tuple[FileCheck, ...] = ()
         self._by_token: dict[tuple[Chain, str], list[_Part]] = {}
 
@@ -115,6 +117,9 @@ class CandleFolder:
             {entry.path: file for entry, file in entries},
             frozenset(entry.content.key for entry in self._entries),
         )
+        self._rejects = None
+        newest = [series.last_us for entry in self._entries for series in entry.content.series]
+        self._newest = utc(max(newest)) if newest else None
         self._by_token = {}
         for entry in sorted(self._entries, key=lambda e: (e.source.sha256, e.path)):
             for series in entry.content.series:
@@ -155,13 +160,14 @@ class CandleFolder:
     def newest_ts(self) -> datetime | None:
         """See `CandleSource`."""
         self._look()
-        newest = [series.last_us for entry in self._entries for series in entry.content.series]
-        return utc(max(newest)) if newest else None
+        return self._newest
 
     def rejects(self) -> Sequence[CandleRejects]:
         """See `CandleSource`: one record for each file that had any row refused, by path."""
         index = self._look()
-        return [
+        if self._rejects is not None:
+            return self._rejects
+        self._rejects = [
             CandleRejects(
                 source=entry.source,
                 rows=pl.read_parquet(index.rejected_path(entry.content.key)),
@@ -170,6 +176,7 @@ class CandleFolder:
             for entry in self._entries
             if entry.content.counts.rejected or entry.content.refused
         ]
+        return self._rejects
 
     def check(self) -> Sequence[FileCheck]:
         """What became of every file, by path: rows, candles, refused rows, refused files."""

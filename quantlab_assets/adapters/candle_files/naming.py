@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
@@ -16,6 +16,7 @@ from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.domain.tokens import Token
 
 MAPPING_NAME: Final = "tokens.csv"
+ADDRESS_HEADERS: Final = frozenset({"address", "token", "token_address", "full_address", "mint"})
 
 _EVM: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _SOLANA: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
@@ -76,7 +77,7 @@ def read_mapping(text: str) -> TokenNames:
             continue
         token = token_of(cells[1], cells[2] if len(cells) > 2 else None) if len(cells) > 1 else None
         if token is None:
-            if number == 1:
+            if number == 1 and len(cells) > 1 and cells[1].lower() in ADDRESS_HEADERS:
                 continue
             raise ValidationFailed(
                 f"{MAPPING_NAME} line {number}: the second field must be a full token address"
@@ -88,13 +89,16 @@ def read_mapping(text: str) -> TokenNames:
 
 
 def token_of_file(path: PurePosixPath, mapping: TokenNames) -> Token | None:
-    """The token a file's name tells; None if it names none, several, or only a part of one."""
-    mapped = mapping.find(path)
-    if mapped is not None:
-        return mapped
+    """The token a file's name tells; None if it names none, several, or only a part of one.
+
+    What the mapping says goes first; a network it leaves open may stand in the name.
+    """
     parts = _parts(path)
     networks = {evm_networks()[word.lower()] for word in parts if word.lower() in evm_networks()}
     network = networks.pop() if len(networks) == 1 else None
+    mapped = mapping.find(path)
+    if mapped is not None:
+        return replace(mapped, network=mapped.network or network)
     found = {token for token in (token_of(part, network) for part in parts) if token}
     return found.pop() if len(found) == 1 else None
 

@@ -1,0 +1,175 @@
+"""What every candle source promises, whatever it reads from."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.tokens import Token
+from quantlab_assets.ports.candle_source import CandleSource
+from quantlab_tests.in_memory.candle_source import InMemoryCandles
+
+MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
+EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
+START = datetime(2025, 11, 6, 12, tzinfo=UTC)
+FAR = datetime(2030, 1, 1, tzinfo=UTC)
+
+SOLANA_TOKEN = Token("solana", MINT, "solana")
+ON_BSC = Token("evm", EVM, "bsc")
+ON_BASE = Token("evm", EVM, "base")
+ANYWHERE = Token("evm", EVM, None)
+
+Build = Callable[[pl.DataFrame], CandleSource]
+
+
+def series(token: Token, interval_s: int, count: int, *, price: float = 1.0) -> pl.DataFrame:
+    times = [START + timedelta(seconds=interval_s * i) for i in range(count)]
+    return pl.DataFrame(
+        {
+            "token_address": token.address,
+            "chain": token.chain,
+            "token_chain": token.network,
+            "interval_s": interval_s,
+            "ts": times,
+            "open": price,
+            "high": price * 1.1,
+            "low": price * 0.9,
+            "close": price,
+            "volume": [None if i % 3 == 0 else float(i) for i in range(count)],
+        },
+        schema=pl.DataFrame(OHLCV_SLICE.empty()).schema,
+    )
+
+
+def in_memory(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
+    return InMemoryCandles(candles.sample(fraction=1.0, shuffle=True, seed=1))
+
+
+def csv_folder(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
+    """One file a token, all its intervals in it, rows in disorder; the interval is a column."""
+    folder = tmp_path / "candles"
+    folder.mkdir()
+    for (address, network), rows in candles.group_by("token_address", "token_chain"):
+        rows.select(
+            pl.col("ts").dt.epoch("s").alias("timestamp"),
+            "open",
+            "high",
+            "low",
+            "close",
+            pl.col("volume").fill_null(float("nan")),
+            "interval_s",
+        ).sample(fraction=1.0, shuffle=True, seed=1).write_csv(
+            folder / f"{network or 'somewhere'}_{address}.csv"
+        )
+    return CandleFolder(folder, tmp_path / "index")
+
+
+def parquet_folder(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
+    """Everything in two Parquet files with a token column, split across the rows of each token."""
+    folder = tmp_path / "candles" / "deep"
+    folder.mkdir(parents=True)
+    halves = candles.with_row_index().with_columns(pl.col("index") % 2)
+    for half, rows in halves.group_by("index"):
+        rows.drop("index").write_parquet(folder / f"half-{half[0]}.parquet")
+    return CandleFolder(tmp_path / "candles", tmp_path / "index")
+
+
+@pytest.fixture(params=[in_memory, csv_folder, parquet_folder], ids=lambda f: f.__name__)
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
+    return lambda candles: request.param(candles, tmp_path)
+
+
+def read(source: CandleSource, token: Token, interval_s: int, start=START, end=FAR) -> pa.Table:
+    return pa.Table.from_batches(
+        source.candles(token, interval_s, start, end), schema=OHLCV_SLICE.schema
+    )
+
+
+def test_gives_back_exactly_the_candles_in_time_order(build: Build) -> None:
+    candles = pl.concat([series(SOLANA_TOKEN, 300, 50), series(ON_BSC, 300, 40, price=1e-9)])
+
+    source = build(candles)
+
+    assert read(source, SOLANA_TOKEN, 300).equals(
+        series(SOLANA_TOKEN, 300, 50).to_arrow().cast(OHLCV_SLICE.schema)
+    )
+    assert read(source, ON_BSC, 300).equals(
+        series(ON_BSC, 300, 40, price=1e-9).to_arrow().cast(OHLCV_SLICE.schema)
+    )
+
+
+def test_start_is_included_and_end_is_not(build: Build) -> None:
+    source = build(series(SOLANA_TOKEN, 300, 50))
+    start, end = START + timedelta(minutes=5), START + timedelta(minutes=20)
+
+    table = read(source, SOLANA_TOKEN, 300, start, end)
+
+    assert table["ts"].to_pylist() == [START + timedelta(minutes=m) for m in (5, 10, 15)]
+
+
+def test_says_what_there_is_of_a_token_finest_interval_first(build: Build) -> None:
+    source = build(pl.concat([series(SOLANA_TOKEN, 3600, 9), series(SOLANA_TOKEN, 300, 30)]))
+
+    found = source.available("solana", MINT)
+
+    assert [(s.token, s.interval_s, s.rows, s.first_ts) for s in found] == [
+        (SOLANA_TOKEN, 300, 30, START),
+        (SOLANA_TOKEN, 3600, 9, START),
+    ]
+    assert [s.last_ts for s in found] == [
+        START + timedelta(seconds=29 * 300),
+        START + timedelta(hours=8),
+    ]
+    assert all(s.sources for s in found)
+
+
+def test_one_address_on_two_networks_is_two_tokens(build: Build) -> None:
+    source = build(
+        pl.concat([series(ON_BSC, 300, 5), series(ON_BASE, 300, 6), series(ANYWHERE, 300, 7)])
+    )
+
+    found = source.available("evm", EVM)
+
+    assert {(s.token.network, s.rows) for s in found} == {("bsc", 5), ("base", 6), (None, 7)}
+    assert [read(source, token, 300).num_rows for token in (ON_BSC, ON_BASE, ANYWHERE)] == [5, 6, 7]
+
+
+def test_evm_addresses_are_found_in_any_case_and_mints_only_in_theirs(build: Build) -> None:
+    source = build(pl.concat([series(ON_BSC, 300, 5), series(SOLANA_TOKEN, 300, 5)]))
+
+    assert len(source.available("evm", "0x2338c5AD75967dAC2fF988FC3488109eC2406dfE")) == 1
+    assert source.available("solana", MINT.lower()) == []
+
+
+def test_knows_nothing_of_other_tokens_or_intervals(build: Build) -> None:
+    source = build(series(ON_BSC, 300, 5))
+
+    assert list(source.available("evm", "0x" + "1" * 40)) == []
+    assert list(source.available("solana", EVM)) == []
+    assert read(source, ON_BSC, 60).num_rows == 0
+    assert read(source, ON_BASE, 300).num_rows == 0
+
+
+def test_newest_is_the_newest_candle_of_all_tokens(build: Build) -> None:
+    source = build(pl.concat([series(ON_BSC, 300, 5), series(SOLANA_TOKEN, 3600, 30)]))
+
+    assert source.newest_ts() == START + timedelta(hours=29)
+
+
+def test_an_empty_source_has_nothing(build: Build) -> None:
+    source = build(pl.DataFrame(OHLCV_SLICE.empty()))
+
+    assert source.newest_ts() is None
+    assert list(source.available("solana", MINT)) == []
+    assert list(source.rejects()) == []
+
+
+def test_reading_consumes_nothing(build: Build) -> None:
+    source = build(series(ON_BSC, 300, 5))
+
+    assert read(source, ON_BSC, 300).equals(read(source, ON_BSC, 300))
