@@ -18,36 +18,38 @@ if TYPE_CHECKING:
 ROW_GROUP_ROWS: Final = 122_880
 """DuckDB's unit of work, so that its threads and zone maps fit the row groups."""
 
-TYPE_KEY: Final = b"quantlab.artifact_type"
-VERSION_KEY: Final = b"quantlab.schema_version"
-HASH_KEY: Final = b"quantlab.content_hash"
+TYPE_KEY: Final = "quantlab.artifact_type"
+VERSION_KEY: Final = "quantlab.schema_version"
+HASH_KEY: Final = "quantlab.content_hash"
 
 
 def encode(table: pa.Table, artifact_type: ArtifactType, hashed: str) -> bytes:
     """The Parquet file of a canonical table whose content hash is `hashed`."""
     import pyarrow.parquet as pq
 
-    metadata = {
-        TYPE_KEY: artifact_type.name.encode(),
-        VERSION_KEY: str(artifact_type.schema_version).encode(),
-        HASH_KEY: hashed.encode(),
-    }
     times = [
         field.name
         for field in table.schema
         if pa.types.is_timestamp(field.type) and field.name not in artifact_type.dictionary_columns
     ]
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
         use_dictionary=list(artifact_type.dictionary_columns) or False,
         column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
         write_page_checksum=True,
         store_schema=_needs_arrow_schema(table.schema),
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata(
+            {
+                TYPE_KEY: artifact_type.name,
+                VERSION_KEY: str(artifact_type.schema_version),
+                HASH_KEY: hashed,
+            }
+        )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
