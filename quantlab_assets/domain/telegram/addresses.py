@@ -6,6 +6,7 @@ exactly 40 hex digits with boundaries; mixed case must pass EIP-55; stored in lo
 docs/alerts.md.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -14,17 +15,18 @@ import base58
 import polars as pl
 from eth_hash.auto import keccak
 
-from quantlab_assets.domain.telegram.rules import BASE58
 from quantlab_assets.domain.tokens import Chain
 
 _EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
 _LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"
 _HEX_WORD: Final = r"0[xX][0-9a-fA-F]+"
-_RUN: Final = rf"{BASE58}{{32,}}"
+_RUN: Final = r"[1-9A-HJ-NP-Za-km-z]{32,}"
+_LOWERED: Final = r"\b[1-9a-z]{32,44}\b"
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _BASE58_CHARS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
 _SIGNATURE_BYTES: Final = 64
+_LOWERED_WORD: Final = re.compile(r"(?=.*[1-9])[1-9a-z]{32,44}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +42,23 @@ class Judgement:
 
 def judge(raw: str) -> Judgement:
     """Judge one candidate exactly as it was written."""
-    return (
-        _judge_evm(raw) if "0" in raw or not _BASE58_CHARS.issuperset(raw) else _judge_solana(raw)
-    )
+    if _BASE58_CHARS.issuperset(raw):
+        return _judge_solana(raw)
+    if _LOWERED_WORD.fullmatch(raw) and not _HEX.issuperset(raw):
+        return _refused("invalid_mint_address", f"{raw}: its upper and lower case are lost")
+    return _judge_evm(raw)
 
 
 def candidates(text: pl.Expr) -> pl.Expr:
     """The candidates in a text column, as a list of raw strings: `0x` words, look-alikes of them,
-    and maximal base58 runs outside of hex words (a hash is no place to look for a mint)."""
+    and maximal base58 runs (also with their case lost) outside of hex words: a hash is no place to
+    look for a mint."""
     without_hex = text.str.replace_all(_HEX_WORD, " ")
     return pl.concat_list(
         text.str.extract_all(_EVM_WORD),
         text.str.extract_all(_LOOKALIKE),
-        without_hex.str.extract_all(_RUN),
+        without_hex.str.replace_all(_LOWERED, " ").str.extract_all(_RUN),
+        without_hex.str.extract_all(_LOWERED),
     )
 
 

@@ -13,9 +13,9 @@ from quantlab_assets.domain.errors import ValidationFailed
 
 Role = Literal["token", "pair", "other"]
 
-BASE58: Final = "[1-9A-HJ-NP-Za-km-z]"
-ADDRESS: Final = rf"(?P<address>0[xX][0-9A-Za-z]+|{BASE58}{{32,}})"
-"""A candidate inside a link: a whole `0x` word, or a maximal base58 run."""
+ADDRESS: Final = r"(?P<address>[0-9A-Za-z]{32,})"
+"""A candidate inside a link: a whole word. A base58 address that a site has put into lower case may
+hold an `l`, which base58 has not; it names a pool all the same."""
 NETWORK: Final = r"(?P<network>[\w-]+)"
 
 

@@ -1,0 +1,104 @@
+"""Which links name a token, which a pool, and which network they tell."""
+
+import polars as pl
+import pytest
+
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.links import classify, outside_urls, separated, urls_in
+from quantlab_assets.domain.telegram.rules import load_rules, parse_rules
+from quantlab_tests.domain.telegram.chat_log import EVM, MINT, POOL, only
+
+
+def classified(url: str) -> tuple[str, str, str | None]:
+    row = only(classify(pl.Series([url]), load_rules()))
+    return row["role"], row["raw"], row["network"]
+
+
+@pytest.mark.parametrize(
+    ("url", "network"),
+    [
+        (f"https://pump.fun/{MINT}", "solana"),
+        (f"https://pump.fun/coin/{MINT}", "solana"),
+        (f"https://solscan.io/token/{MINT}", "solana"),
+        (f"https://birdeye.so/token/{MINT}?chain=solana", "solana"),
+        (f"https://birdeye.so/token/{MINT}", None),
+        (f"https://gmgn.ai/sol/token/30I510nA_{MINT}", "solana"),
+        (f"http://axiom.trade/t/{MINT}/@phanes?chain=sol", "solana"),
+        (f"https://trade.padre.gg/trade/solana/{MINT}?rk=rick", "solana"),
+        (f"https://raydium.io/launchpad/token/?mint={MINT}", "solana"),
+        (f"https://bscscan.com/token/{EVM}", "bsc"),
+        (f"https://etherscan.io/token/{EVM}#code", "ethereum"),
+        (f"https://www.basescan.org/token/{EVM}", "base"),
+        (f"https://four.meme/token/{EVM}", "bsc"),
+        (f"https://web3.okx.com/token/bsc/{EVM}?ref=X", "bsc"),
+        (f"bscscan.com/token/{EVM}", "bsc"),
+        (f"HTTPS://BscScan.com/token/{EVM}", "bsc"),
+        (f"https://t.me/some_bonkbot?start=ref_x_ca_{MINT}", None),
+        (f"https://unheard-of.example/token/{MINT}", None),
+    ],
+)
+def test_a_token_link_names_the_token(url: str, network: str | None) -> None:
+    role, raw, found = classified(url)
+    assert (role, found) == ("token", network)
+    assert raw in (MINT, EVM)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://dexscreener.com/solana/{POOL}",
+        f"https://dexscreener.com/solana/{POOL.lower()}",
+        f"https://photon-sol.tinyastro.io/en/lp/{POOL}?handle=30373",
+        f"https://www.geckoterminal.com/solana/pools/{POOL}?utm_source=x",
+        f"https://www.dextools.io/app/en/solana/pair-explorer/{POOL}",
+        f"https://www.defined.fi/sol/{POOL}",
+        f"https://gempad.app/presale/{EVM}?network=Base",
+        f"https://unheard-of.example/pools/{POOL}",
+    ],
+)
+def test_a_pair_link_names_a_pool(url: str) -> None:
+    assert classified(url)[0] == "pair"
+
+
+@pytest.mark.parametrize(
+    ("url", "role"),
+    [
+        (f"https://www.defined.fi/wallet/{MINT}?utm_source=x", "other"),
+        (f"https://solscan.io/tx/{MINT}", "other"),
+        (f"https://bscscan.com/address/{EVM}", "unknown"),
+        (f"https://solscan.io/account/{MINT}", "unknown"),
+        (f"https://x.com/search?q={MINT}", "unknown"),
+    ],
+)
+def test_other_links_name_no_token(url: str, role: str) -> None:
+    assert classified(url)[0] == role
+
+
+def test_a_link_without_an_address_is_left_out() -> None:
+    assert classify(pl.Series(["https://t.me/+JZ3y28iQU", None]), load_rules()).is_empty()
+
+
+def test_links_glued_to_words_and_to_each_other_are_taken_apart() -> None:
+    text = "detected!https://t.me/+abcWebsite: https://a.example/https://gempad.app/presale/0x1?n=b"
+    parts = pl.DataFrame({"t": [text]}).select(
+        urls_in(separated(pl.col("t"))).alias("urls"),
+        outside_urls(separated(pl.col("t"))).alias("rest"),
+    )
+    assert parts["urls"][0].to_list() == [
+        "https://t.me/+abcWebsite:",
+        "https://a.example/",
+        "https://gempad.app/presale/0x1?n=b",
+    ]
+    assert "gempad" not in parts["rest"][0]
+
+
+def test_a_link_needs_no_scheme() -> None:
+    frame = pl.DataFrame({"t": [f"look dexscreener.com/solana/{POOL} now"]})
+    assert frame.select(urls_in(pl.col("t"))).item().to_list() == [f"dexscreener.com/solana/{POOL}"]
+
+
+def test_rules_that_are_wrong_are_refused_with_one_line() -> None:
+    for text in ("not toml [", "version = 1", "[senders]\nbots = 3"):
+        with pytest.raises(ValidationFailed) as refused:
+            parse_rules(text)
+        assert "\n" not in str(refused.value)
