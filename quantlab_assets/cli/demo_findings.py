@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from quantlab_assets.domain.artifact_types import (
     ALERTS,
     ALERTS_QUARANTINE,
-    CANDLES_QUARANTINE,
     COVERAGE_SUMMARY,
     OHLCV_SLICE,
     TELEGRAM_MESSAGES,
@@ -143,6 +142,7 @@ def _refused_messages(lake: "Lake") -> list[Record]:
         .sort("ts_utc", "chat_id", "message_id", "error_code")
         .select(
             "ts_utc",
+            "message_id",
             "sender_name",
             "error_code",
             "error_reason",
@@ -153,23 +153,20 @@ def _refused_messages(lake: "Lake") -> list[Record]:
 
 
 def _refused_candles(lake: "Lake") -> list[Record]:
-    """Rows refused, by file and reason."""
+    """Rows refused in the candle inbox, by file and reason; a file refused as a whole is one row.
+
+    The files of tokens that nobody called are among them, which no slice's quarantine names.
+    """
     import polars as pl
 
-    refused = _artifacts(lake, CANDLES_QUARANTINE)
-    sources = lake.store.get_sources([artifact.artifact_id for artifact in refused])
-    records: list[Record] = []
-    for artifact in refused:
-        names = sorted(source.name for source in sources.get(artifact.artifact_id, ()))
-        table = lake.store.open(artifact.artifact_id).to_table()
-        by_code = (
-            pl.DataFrame(pl.from_arrow(table))
-            .group_by("error_code")
-            .agg(pl.len().alias("rows"), pl.col("error_reason").min())
-            .sort("error_code")
-        )
-        records += [{"file": names[0] if names else None, **row} for row in by_code.to_dicts()]
-    return sorted(records, key=lambda record: (record["file"] or "", record["error_code"]))
+    return [
+        {"file": refused.source.name, **row}
+        for refused in lake.candle_source.rejects()
+        for row in refused.rows.group_by("error_code")
+        .agg(pl.len().alias("rows"), pl.col("error_reason").min())
+        .sort("error_code")
+        .to_dicts()
+    ]
 
 
 def _artifacts(lake: "Lake", kind: ArtifactType) -> list[Artifact]:

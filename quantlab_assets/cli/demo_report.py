@@ -58,7 +58,7 @@ _COVERAGE = (
     Column("mean_coverage", show=percent, right=True),
 )
 _UNTRADED = (Column("reason"), Column("calls", show=_count, right=True), Column("for_example"))
-_MESSAGES = (Column("time"), Column("sender"), Column("why"), Column("text"))
+_MESSAGES = (Column("time"), Column("message"), Column("sender"), Column("why"), Column("text"))
 _CANDLES = (Column("file"), Column("rows", show=_count, right=True), Column("why"))
 
 
@@ -79,7 +79,8 @@ def report(findings: Findings, target: "Console") -> None:
             line(f"  {nothing}")
             line()
 
-    line(f"{plural(findings.new_artifacts, 'new artifact')} in {lake}")
+    days = f"{plural(len(findings.days), 'day')} with messages"
+    line(f"{plural(findings.new_artifacts, 'new artifact')} in {lake}, {days}")
     if findings.new_artifacts == 0:
         line("Everything was there already: the same inputs give the same artifacts.")
     line()
@@ -95,7 +96,7 @@ def report(findings: Findings, target: "Console") -> None:
         "no calls",
     )
     section("Messages refused", _messages(findings), _MESSAGES, "none")
-    section("Candles refused", _candles(findings), _CANDLES, "none")
+    section("Candle files refused, in whole or by row", _candles(findings), _CANDLES, "none")
     line("Where things are")
     line(f"  artifacts  {findings.settings.artifacts_root}")
     line(f"  manifest   {findings.settings.manifest}")
@@ -187,6 +188,7 @@ def _messages(findings: Findings) -> list[Record]:
     return [
         {
             "time": row["ts_utc"].strftime("%Y-%m-%d %H:%M") if row["ts_utc"] else None,
+            "message": row["message_id"],
             "sender": row["sender_name"],
             "why": f"{row['error_code']}: {row['error_reason']}",
             "text": row["text"],

@@ -76,7 +76,7 @@ def _report(error: Exception, *, debug: bool) -> int:
         hint = "" if debug else "; run it again with --debug and report what it prints"
         message = f"{type(error).__name__}: {error}: this is a bug in quantlab{hint}"
         code = 1
-    click.echo(f"quantlab: {printable(message)}", err=True)
+    click.echo(f"quantlab: {printable(message).strip()}", err=True)
     return code
 
 

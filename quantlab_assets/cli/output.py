@@ -150,7 +150,7 @@ def say(message: str) -> None:
 
 def printable(text: str) -> str:
     """Text without control and hidden characters, on one line."""
-    return _UNPRINTABLE.sub(" ", text).strip()
+    return _UNPRINTABLE.sub(" ", text)
 
 
 def camel_case(name: str) -> str:
