@@ -7,8 +7,10 @@ of the cost of a run is memory.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain.errors import ValidationFailed
@@ -109,12 +111,12 @@ class _Columns:
     @classmethod
     def of(cls, candles: pl.DataFrame) -> "_Columns":
         return cls(
-            ts=frozen(candles["ts"].to_physical().to_numpy()),
-            interval_s=frozen(candles["interval_s"].to_numpy()),
-            open=frozen(candles["open"].to_numpy()),
-            high=frozen(candles["high"].to_numpy()),
-            low=frozen(candles["low"].to_numpy()),
-            close=frozen(candles["close"].to_numpy()),
+            ts=_array(candles["ts"].to_physical()),
+            interval_s=_array(candles["interval_s"]),
+            open=_array(candles["open"]),
+            high=_array(candles["high"]),
+            low=_array(candles["low"]),
+            close=_array(candles["close"]),
         )
 
 
@@ -158,7 +160,7 @@ def _choose(
         columns.high,
         columns.low,
         columns.close,
-        frozen(candles["volume"].fill_null(float("nan")).to_numpy()),
+        _array(candles["volume"].fill_null(float("nan"))),
     )
     last = np.cumsum(kept) - 1
     return rows, last - kept + 1, last
@@ -169,12 +171,36 @@ def _find_runs(candles: pl.DataFrame, tokens: pl.DataFrame) -> tuple[Integers, I
 
     Returns the first row of each run and the number of its token, -1 if `tokens` has it not.
     """
-    address, chain = candles["token_address"], candles["chain"]
-    changes = (address != address.shift(1)) | (chain != chain.shift(1))
-    starts = changes.fill_null(True).arg_true()
     keys = ["chain", "token_address"]
+    starts = np.union1d(_changes(candles["chain"]), _changes(candles["token_address"]))
     runs = candles.select(keys)[starts].join(tokens, on=keys, how="left", maintain_order="left")
-    return starts.cast(pl.Int64).to_numpy(), runs["token"].fill_null(-1).to_numpy()
+    return starts, runs["token"].fill_null(-1).to_numpy()
+
+
+def _changes(texts: pl.Series) -> Integers:
+    """Return the rows that differ from the one before, the first row being one.
+
+    Frames read from many files come in many chunks, mostly of one token each. Going chunk by chunk
+    spares a copy of the text columns, which are the widest.
+    """
+    rows = [np.zeros(0, dtype=np.int64)]
+    offset = 0
+    before: str | None = None
+    for chunk in texts.get_chunks():
+        if not len(chunk):
+            continue
+        if chunk[0] != before:
+            rows.append(np.array([offset]))
+        if (chunk != chunk[0]).any():
+            rows.append(offset + (chunk != chunk.shift(1)).fill_null(False).arg_true().to_numpy())
+        offset += len(chunk)
+        before = chunk[-1]
+    return np.concatenate(rows).astype(np.int64)
+
+
+def _array(series: pl.Series) -> npt.NDArray[Any]:
+    """Return the values as one read-only array, shared with the series if they stand together."""
+    return frozen(np.ascontiguousarray(series.to_numpy()))
 
 
 def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:

@@ -96,7 +96,7 @@ class SimulationResult:
 
 
 def check_alerts(alerts: pl.DataFrame) -> pl.DataFrame:
-    """Return the alert columns in one chunk, by alert_id, so that row order is no input.
+    """Return the alert columns, by alert_id, so that row order is no input.
 
     Raises `ValidationFailed` for a missing or wrongly typed column, a null, or an alert_id given
     twice.
@@ -111,7 +111,7 @@ def check_alerts(alerts: pl.DataFrame) -> pl.DataFrame:
 
 
 def check_candles(candles: pl.DataFrame) -> pl.DataFrame:
-    """Return the candle columns in one chunk, in the order given.
+    """Return the candle columns, in the order given.
 
     Raises `ValidationFailed` for a missing or wrongly typed column or a null outside `volume`.
     Prices are checked by `candles.lay_out`, in the pass that reads them anyway.
@@ -134,4 +134,7 @@ def _check_columns(
         if nulls and column != "volume":
             row = frame[column].is_null().arg_max()
             raise ValidationFailed(f"{name}: column {column!r} is null in row {row}")
-    return frame.select(pl.col(column).cast(columns[column]) for column in columns).rechunk()
+    differing = [name for name, expected in columns.items() if frame.schema[name] != expected]
+    return frame.select(columns).with_columns(
+        pl.col(column).cast(columns[column]) for column in differing
+    )
