@@ -135,6 +135,6 @@ def _check_columns(
             row = frame[column].is_null().arg_max()
             raise ValidationFailed(f"{name}: column {column!r} is null in row {row}")
     differing = [name for name, expected in columns.items() if frame.schema[name] != expected]
-    return frame.select(columns).with_columns(
+    return frame.select(list(columns)).with_columns(
         pl.col(column).cast(columns[column]) for column in differing
     )
