@@ -1,0 +1,1 @@
+"""The Parquet store on a real disk: write order, crashes, many processes, damage."""
