@@ -206,6 +206,7 @@ def vectorbt_figures(alerts: int, rounds: int) -> None:
                 low=wide["low"],  # noqa: B023
                 sl_stop=0.3,
                 tp_stop=1.0,
+                stop_entry_price="fillprice",
                 freq="1min",
             )
 
