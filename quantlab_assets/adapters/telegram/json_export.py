@@ -3,6 +3,9 @@
 A record becomes a row of `telegram_messages`, or a row of `alerts_quarantine` with a code that says
 why it could not be read. Nothing in a record can make the reading fail; a file that is not JSON, or
 no export, is refused as a whole. See docs/alerts.md.
+
+Numbers are read with `use_float`: without it ijson's C backend crashes the process on an integer of
+more digits than Python converts. An integer beyond 64 bits therefore refuses the file.
 """
 
 import json
@@ -84,7 +87,7 @@ def layout_of(path: Path) -> tuple[Layout, Chat]:
     header: dict[str, Any] = {}
     found: Layout | None = None
     with _opened(path) as file, _json_errors(path, 0):
-        for prefix, event, value in ijson.parse(file):
+        for prefix, event, value in ijson.parse(file, use_float=True):
             if prefix in ("chats.list", "left_chats.list") and event == "start_array":
                 return "account", Chat(None, None)
             if prefix == "messages" and event == "start_array":
@@ -122,7 +125,7 @@ def read_export(path: Path, layout: tuple[Layout, Chat] | None = None) -> Iterat
 
 
 def _chat_records(file: BinaryIO, chat: Chat) -> Iterator[tuple[Chat, Any]]:
-    for record in ijson.items(file, "messages.item"):
+    for record in ijson.items(file, "messages.item", use_float=True):
         yield chat, record
 
 
@@ -136,7 +139,7 @@ def _account_records(file: BinaryIO) -> Iterator[tuple[Chat, Any]]:
     chat: Chat | None = None
     builder: ObjectBuilder | None = None
     inside = ""
-    for prefix, event, value in ijson.parse(file):
+    for prefix, event, value in ijson.parse(file, use_float=True):
         if builder is not None:
             builder.event(event, value)
             if prefix == inside and event in ("end_map", "end_array"):

@@ -39,6 +39,8 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
     left = left.filter(pl.col("url").str.contains(ADDRESS))
     parts = []
     for rule in rules.links:
+        if left.is_empty():
+            break
         groups = pl.col("url").str.extract_groups(rule.pattern)
         matched = left.with_columns(groups.struct.field("address").alias("raw"))
         network = network_of(groups.struct.field("network"), rules) if rule.names_network else None

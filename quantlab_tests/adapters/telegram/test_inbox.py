@@ -1,0 +1,155 @@
+"""A folder of exports and its spool."""
+
+import json
+import os
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantlab_assets.adapters.telegram import inbox as inbox_module
+from quantlab_assets.adapters.telegram.inbox import TelegramInbox
+from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
+
+DAY = date(2025, 11, 7)
+
+
+def put(path: Path, *ids: int, text: str = "gm") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records = [
+        {"id": n, "type": "message", "date_unixtime": "1762514985", "from": "x", "text": text}
+        for n in ids
+    ]
+    path.write_text(json.dumps({"id": 1, "messages": records}))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "telegram"
+
+
+def ids(inbox: TelegramInbox) -> list[int]:
+    return [n for part in inbox.read(DAY) for n in part.messages["message_id"]]
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path, spool: Path) -> None:
+    assert list(TelegramInbox(tmp_path / "nowhere", spool).exports()) == []
+
+
+def test_subfolders_are_read_and_hidden_and_other_files_are_not(folder: Path, spool: Path) -> None:
+    put(folder / "ChatExport_2025-11-09" / "result.json", 1)
+    put(folder / ".partial.json", 2)
+    (folder / "messages.html").write_text("<html>")
+    assert ids(TelegramInbox(folder, spool)) == [1]
+
+
+def test_an_export_is_parsed_once(
+    folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder / "result.json", 1)
+    assert ids(TelegramInbox(folder, spool)) == [1]
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("parsed again")
+
+    monkeypatch.setattr(inbox_module, "read_export", refuse)
+    assert ids(TelegramInbox(folder, spool)) == [1]
+
+
+def test_a_lost_spool_is_made_again(folder: Path, spool: Path) -> None:
+    put(folder / "result.json", 1)
+    inbox = TelegramInbox(folder, spool)
+    assert ids(inbox) == [1]
+    shutil.rmtree(spool)
+    assert ids(inbox) == [1]
+
+
+def test_a_changed_export_is_read_again(folder: Path, spool: Path) -> None:
+    path = put(folder / "result.json", 1)
+    inbox = TelegramInbox(folder, spool)
+    before = inbox.exports()[0].source.sha256
+    put(path, 1, 2)
+    assert ids(inbox) == [1, 2]
+    assert inbox.exports()[0].source.sha256 != before
+
+
+def test_nothing_of_a_damaged_export_stays_behind(folder: Path, spool: Path) -> None:
+    path = put(folder / "result.json", *range(100))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValidationFailed, match=r"result\.json"):
+        TelegramInbox(folder, spool).exports()
+    assert list(spool.iterdir()) == []
+
+
+def test_a_spool_half_written_by_a_killed_process_is_not_used(folder: Path, spool: Path) -> None:
+    put(folder / "result.json", 1)
+    TelegramInbox(folder, spool).exports()
+    [made] = list(spool.iterdir())
+    (made / "index.json").unlink()
+    (made / "messages.parquet").write_bytes(b"half")
+    assert ids(TelegramInbox(folder, spool)) == [1]
+
+
+def test_a_file_that_is_no_export_is_named(folder: Path, spool: Path) -> None:
+    put(folder / "good.json", 1)
+    (folder / "config.json").write_text('{"a": 1}')
+    with pytest.raises(ValidationFailed, match=r"config\.json: not a Telegram export; expected"):
+        TelegramInbox(folder, spool).read(DAY)
+
+
+def test_a_record_too_large_to_be_a_message_is_refused(folder: Path, spool: Path) -> None:
+    put(folder / "result.json", 1, text="x" * 5000)
+    with pytest.raises(ValidationFailed, match="over the limit of 4000"):
+        TelegramInbox(folder, spool, max_record_bytes=4000).exports()
+    assert TelegramInbox(folder, spool, max_record_bytes=6000).exports()[0].records == 1
+
+
+def test_a_record_too_large_in_an_account_is_refused(folder: Path, spool: Path) -> None:
+    record = {"id": 1, "type": "message", "date_unixtime": "1762514985", "text": "x" * 5000}
+    account = {"chats": {"list": [{"id": 1, "messages": [record]}]}}
+    (folder / "result.json").write_text(json.dumps(account))
+    with pytest.raises(ValidationFailed, match="over the limit"):
+        TelegramInbox(folder, spool, max_record_bytes=4000).exports()
+
+
+def test_many_records_are_read_in_bounded_batches(
+    folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quantlab_assets.adapters.telegram import json_export
+
+    monkeypatch.setattr(json_export, "_BATCH_RECORDS", 7)
+    put(folder / "result.json", *range(50))
+    assert ids(TelegramInbox(folder, spool)) == list(range(50))
+
+
+def test_a_spool_that_cannot_be_written_is_said_so(folder: Path, tmp_path: Path) -> None:
+    put(folder / "result.json", 1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="cannot write the spool"):
+        TelegramInbox(folder, tmp_path / "file" / "spool").exports()
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_believed(
+    folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(folder / "result.json", 1)
+    real = inbox_module.read_export
+
+    def interrupted(*arguments: Any) -> Any:
+        yield from real(*arguments)
+        put(path, 1, 2)
+        os.utime(path, (1, 1))
+
+    monkeypatch.setattr(inbox_module, "read_export", interrupted)
+    with pytest.raises(StoreUnavailable, match="changed while it was read"):
+        TelegramInbox(folder, spool).exports()
+    assert list(spool.iterdir()) == []

@@ -1,0 +1,420 @@
+"""The rules of docs/alerts.md: what becomes an alert, when it is known, and what is left out."""
+
+from datetime import timedelta
+from typing import Any
+
+import base58
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from quantlab_assets.domain.artifact_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
+from quantlab_assets.domain.errors import IntegrityError
+from quantlab_assets.domain.telegram.extraction import Accounting, extract_alerts
+from quantlab_assets.domain.telegram.frames import table_of
+from quantlab_assets.domain.telegram.union import union_messages
+from quantlab_tests.domain.telegram.chat_log import (
+    CHAT,
+    EVM,
+    MINT,
+    NOON,
+    OTHER_MINT,
+    POOL,
+    card,
+    extracted,
+    log,
+    only,
+    said,
+)
+
+PAIR_LINK = f"https://dexscreener.com/solana/{POOL}"
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+class TestCalls:
+    def test_a_human_who_names_a_mint_calls_it(self) -> None:
+        alert = only(extracted(said(5, f"{MINT} lfg", by=" Big Caller ", by_id="user1")).alerts)
+        assert alert["alert_id"] == f"{CHAT}:5:{MINT}"
+        assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, NOON)
+        assert (alert["chain"], alert["token_chain"]) == ("solana", "solana")
+        assert (alert["mint"], alert["raw_address"], alert["mint_source"]) == (MINT, MINT, "text")
+        assert (alert["caller_name"], alert["caller_name_norm"]) == (" Big Caller ", "big_caller")
+        assert alert["caller_id"] == "user1"
+
+    def test_an_evm_address_alone_does_not_tell_its_network(self) -> None:
+        alert = only(extracted(said(1, EVM)).alerts)
+        assert (alert["chain"], alert["token_chain"]) == ("evm", None)
+        assert (alert["mint"], alert["raw_address"]) == (EVM.lower(), EVM)
+
+    def test_a_link_to_a_token_calls_it_and_tells_the_network(self) -> None:
+        alert = only(extracted(said(1, "this", links=(f"https://bscscan.com/token/{EVM}",))).alerts)
+        assert (alert["mint"], alert["mint_source"]) == (EVM.lower(), "link")
+        assert alert["token_chain"] == "bsc"
+
+    def test_an_address_in_the_text_wins_over_the_same_in_a_link(self) -> None:
+        alert = only(extracted(said(1, f"https://pump.fun/{MINT} {MINT}")).alerts)
+        assert alert["mint_source"] == "text"
+
+    def test_one_message_calls_each_of_its_tokens_once(self) -> None:
+        found = extracted(said(1, f"{MINT} {OTHER_MINT} {MINT}"))
+        assert sorted(found.alerts["mint"]) == [MINT, OTHER_MINT]
+        assert found.accounting.calling == 1
+
+    def test_two_mints_that_begin_alike_are_two_alerts(self) -> None:
+        twins = [base58.b58encode(bytes([9] * 31 + [last])).decode() for last in (1, 2)]
+        assert twins[0][:8] == twins[1][:8]
+        assert extracted(said(1, " ".join(twins))).alerts["alert_id"].n_unique() == 2
+
+    def test_a_feed_and_a_channel_call(self) -> None:
+        found = extracted(
+            said(1, MINT, by="Wen Presale"), said(2, MINT, by="Alpha", by_id="channel5")
+        )
+        assert sorted(found.alerts["caller_name"]) == ["Alpha", "Wen Presale"]
+
+    def test_what_a_feed_says_of_the_network_is_kept(self) -> None:
+        text = f"New GemPad sale on BSC detected! {EVM}"
+        assert only(extracted(said(1, text, by="Wen Presale")).alerts)["token_chain"] == "bsc"
+        assert only(extracted(said(1, text, by="human")).alerts)["token_chain"] is None
+
+    def test_a_caller_without_a_name_goes_by_the_id(self) -> None:
+        alert = only(extracted(said(1, MINT, by=None, by_id="user5")).alerts)
+        assert alert["caller_name"] == "user5"
+
+    def test_a_call_without_any_sender_is_quarantined(self) -> None:
+        found = extracted(said(1, MINT, by=None))
+        assert only(found.quarantine)["error_code"] == "missing_sender"
+        assert found.alerts.is_empty()
+
+    def test_a_reply_with_an_address_of_its_own_is_a_call(self) -> None:
+        found = extracted(said(1, MINT), said(2, OTHER_MINT, reply_to=1), said(3, "in", reply_to=1))
+        assert sorted(found.alerts["alert_message_id"]) == [1, 2]
+
+    def test_chats_do_not_mix(self) -> None:
+        found = extracted(said(1, PAIR_LINK, chat=1), card(2, MINT, reply_to=1, chat=2))
+        assert found.alerts.is_empty()
+
+
+class TestWhoNeverCalls:
+    @pytest.mark.parametrize("bot", ["Rick", "Phanes", "Phanes [Gold]", "Rose", "Maestro"])
+    def test_a_bot_never_calls(self, bot: str) -> None:
+        found = extracted(said(1, MINT, by=bot))
+        assert found.alerts.is_empty()
+        assert found.accounting.ignored == {"bot": 1}
+
+    @pytest.mark.parametrize("text", [f"/pnl {MINT}", f"  /th {MINT}", f"/{MINT}"])
+    def test_a_command_never_calls(self, text: str) -> None:
+        found = extracted(said(1, text), card(2, OTHER_MINT, reply_to=1))
+        assert found.alerts.is_empty()
+        assert found.accounting.ignored == {"bot": 1, "command": 1}
+
+    def test_a_service_message_never_calls(self) -> None:
+        found = extracted(said(1, MINT, service=True))
+        assert (found.accounting.service, found.alerts.height) == (1, 0)
+
+    def test_a_bots_card_passed_on_is_no_call(self) -> None:
+        found = extracted(said(1, MINT, forwarded_from="Rick"))
+        assert found.accounting.ignored == {"bot_forward": 1}
+
+    def test_a_call_passed_on_is_a_call_by_who_passed_it_on(self) -> None:
+        alert = only(extracted(said(1, MINT, forwarded_from="channel_01")).alerts)
+        assert alert["caller_name"] == "caller_01"
+
+    def test_a_new_bot_in_the_rules_needs_no_new_ingest(self) -> None:
+        row = said(1, MINT, by="Rick") | {"sender_kind": "human"}
+        assert extracted(row).alerts.is_empty()
+
+
+class TestBotReplies:
+    def test_a_reply_tells_the_token_of_a_pool_link_from_then_on(self) -> None:
+        found = extracted(said(1, PAIR_LINK), card(2, MINT, reply_to=1, after_s=7))
+        alert = only(found.alerts)
+        assert (alert["mint"], alert["mint_source"]) == (MINT, "bot_reply")
+        assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, NOON + seconds(7))
+        assert alert["bot_name"] == "Rick"
+        assert (alert["card_price_usd"], alert["card_mcap_usd"]) == (0.0022986, 2_510_000.0)
+        assert found.quarantine.is_empty()
+
+    def test_a_reply_tells_the_token_of_a_ticker(self) -> None:
+        found = extracted(said(1, "$ZKSL sends"), card(2, MINT, reply_to=1))
+        assert only(found.alerts)["mint"] == MINT
+
+    def test_the_first_reply_counts(self) -> None:
+        alert = only(
+            extracted(
+                said(1, "$ZKSL"),
+                card(3, MINT, reply_to=1, after_s=2, by="Rick"),
+                card(2, MINT, reply_to=1, after_s=1, by="Phanes"),
+            ).alerts
+        )
+        assert (alert["bot_name"], alert["known_ts_utc"]) == ("Phanes", NOON + seconds(1))
+
+    @pytest.mark.parametrize(("after_s", "alerts"), [(0, 1), (300, 1), (301, 0), (-1, 0)])
+    def test_a_reply_counts_for_five_minutes(self, after_s: float, alerts: int) -> None:
+        found = extracted(said(1, "$ZKSL"), card(2, MINT, reply_to=1, after_s=after_s))
+        assert found.alerts.height == alerts
+
+    def test_a_reply_after_midnight_resolves_a_call_before_it(self) -> None:
+        late = said(1, PAIR_LINK, after_s=43_199)
+        reply = card(2, MINT, reply_to=1, after_s=43_201)
+        found = extracted(late, next_day=(reply,))
+        assert only(found.alerts)["known_ts_utc"] == NOON + seconds(43_201)
+        assert found.accounting.seen == 1
+        assert extracted(late).alerts.is_empty()
+
+    def test_a_human_who_answers_resolves_nothing(self) -> None:
+        found = extracted(said(1, "$ZKSL"), card(2, MINT, reply_to=1, by="caller_02"))
+        assert only(found.alerts)["alert_message_id"] == 2
+
+    def test_a_ticker_nobody_resolves_is_ignored_for_that(self) -> None:
+        assert extracted(said(1, "$ZKSL")).accounting.ignored == {"ticker_unresolved": 1}
+
+    def test_a_reply_that_only_chats_is_no_call_even_if_a_bot_answers(self) -> None:
+        found = extracted(
+            said(1, MINT), said(2, "$ZKSL again", reply_to=1), card(3, MINT, reply_to=2)
+        )
+        assert only(found.alerts)["alert_message_id"] == 1
+
+    def test_bots_that_disagree_resolve_nothing(self) -> None:
+        found = extracted(
+            said(1, "$ZKSL"),
+            card(2, MINT, reply_to=1),
+            card(3, OTHER_MINT, reply_to=1, by="Phanes"),
+        )
+        assert found.alerts.is_empty()
+        assert only(found.quarantine)["error_code"] == "ambiguous_address"
+
+    def test_a_reply_tells_the_network_of_an_address(self) -> None:
+        alert = only(
+            extracted(said(1, EVM), card(2, EVM, reply_to=1, more="🌐 BNB @ Pancakeswap V2")).alerts
+        )
+        assert (alert["token_chain"], alert["mint_source"]) == ("bsc", "text")
+        assert alert["known_ts_utc"] == NOON
+
+    def test_replies_that_disagree_on_the_network_tell_none(self) -> None:
+        found = extracted(
+            said(1, EVM),
+            card(2, EVM, reply_to=1, more="└ #BSC | 1d"),
+            card(3, EVM, reply_to=1, more="└ #BASE | 1d", by="Phanes"),
+        )
+        assert only(found.alerts)["token_chain"] is None
+
+    def test_a_network_of_another_family_is_not_believed(self) -> None:
+        found = extracted(said(1, EVM), card(2, EVM, reply_to=1, more="└ #SOL | 1d"))
+        assert only(found.alerts)["token_chain"] is None
+
+    def test_a_reply_about_another_token_says_nothing_of_this_one(self) -> None:
+        alert = only(extracted(said(1, MINT), card(2, OTHER_MINT, reply_to=1)).alerts)
+        assert (alert["mint"], alert["bot_name"], alert["card_price_usd"]) == (MINT, None, None)
+
+    def test_a_pool_called_as_if_it_were_a_token_is_seen_through(self) -> None:
+        reply = card(2, MINT, reply_to=1, links=(PAIR_LINK.lower(),))
+        alert = only(extracted(said(1, POOL), reply).alerts)
+        assert (alert["mint"], alert["mint_source"]) == (MINT, "bot_reply")
+
+    def test_an_abbreviated_address_is_read_from_the_links_beside_it(self) -> None:
+        reply = said(
+            2,
+            "├ ore...ybcp\n└ #SOL",
+            after_s=1,
+            by="Phanes",
+            reply_to=1,
+            links=(
+                f"https://t.me/phanesgoldbot?start=price_{OTHER_MINT}",
+                f"https://solscan.io/account/{POOL}",
+                PAIR_LINK,
+            ),
+        )
+        assert only(extracted(said(1, "$ORE"), reply).alerts)["mint"] == OTHER_MINT
+
+    def test_a_card_that_was_edited_is_known_only_since_the_edit(self) -> None:
+        reply = card(2, MINT, reply_to=1, edited_after_s=900)
+        alert = only(extracted(said(1, "$ZKSL"), reply).alerts)
+        assert alert["known_ts_utc"] == NOON + seconds(900)
+        assert alert["card_leaks"] is True
+
+    def test_a_card_also_exported_before_its_edit_is_known_since_its_posting(self) -> None:
+        versions = (
+            card(2, MINT, reply_to=1, edited_after_s=900, more="refreshed"),
+            card(2, MINT, reply_to=1),
+        )
+        alert = only(extracted(said(1, "$ZKSL"), *versions).alerts)
+        assert (alert["known_ts_utc"], alert["card_leaks"]) == (NOON + seconds(1), False)
+
+
+class TestEdits:
+    def test_an_address_that_came_with_an_edit_is_known_from_the_edit_on(self) -> None:
+        found = extracted(said(1, "soon"), said(1, f"soon {MINT}", edited_after_s=60))
+        alert = only(found.alerts)
+        assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, NOON + seconds(60))
+        assert found.accounting.seen == 1
+
+    def test_the_earliest_version_with_the_address_counts(self) -> None:
+        found = extracted(
+            said(1, f"{MINT} again", edited_after_s=90),
+            said(1, f"{MINT} now", edited_after_s=60),
+            said(1, "soon"),
+        )
+        assert only(found.alerts)["known_ts_utc"] == NOON + seconds(60)
+
+    def test_an_address_edited_away_stays_called(self) -> None:
+        found = extracted(said(1, MINT), said(1, "deleted", edited_after_s=60))
+        assert only(found.alerts)["known_ts_utc"] == NOON
+
+    def test_html_does_not_date_a_text_that_json_says_was_edited(self) -> None:
+        found = extracted(said(1, MINT, edited_after_s=60), said(1, MINT, source="telegram_html"))
+        assert only(found.alerts)["known_ts_utc"] == NOON + seconds(60)
+
+    def test_a_command_edited_into_a_call_is_a_call_from_then_on(self) -> None:
+        found = extracted(said(1, f"/pnl {MINT}"), said(1, MINT, edited_after_s=60))
+        assert only(found.alerts)["known_ts_utc"] == NOON + seconds(60)
+
+
+class TestEvents:
+    def test_a_call_its_edit_and_the_answers_are_events(self) -> None:
+        found = extracted(
+            said(1, MINT),
+            said(1, f"{MINT} !", edited_after_s=60),
+            card(2, MINT, reply_to=1),
+            card(3, OTHER_MINT, reply_to=1, by="Phanes"),
+        )
+        events = found.events.sort("event_ts_utc")
+        assert events["event_kind"].to_list() == ["call", "bot_reply", "edit"]
+        assert events["bot_message_id"].to_list() == [None, 2, None]
+        assert events["alert_id"].unique().to_list() == [f"{CHAT}:1:{MINT}"]
+
+
+class TestQuarantine:
+    @pytest.mark.parametrize(
+        ("text", "code"),
+        [
+            (PAIR_LINK, "pair_address_unresolved"),
+            (f"https://gempad.app/presale/{EVM}", "pair_address_unresolved"),
+            (f"https://bscscan.com/address/{EVM}", "ambiguous_address"),
+            ("0x6d665078d54ABBa0B328ECCDEB8D6d07A741CfbE", "bad_checksum"),
+            ("0x" + "0" * 40, "zero_address"),
+            (MINT + "gambled", "invalid_mint_address"),
+            (MINT.lower(), "invalid_mint_address"),
+            ("0х" + EVM[2:], "invalid_mint_address"),
+        ],
+    )
+    def test_what_looks_like_a_call_and_cannot_be_trusted(self, text: str, code: str) -> None:
+        found = extracted(said(1, text))
+        row = only(found.quarantine)
+        assert (row["chat_id"], row["message_id"], row["ts_utc"]) == (CHAT, 1, NOON)
+        assert (row["error_code"], row["text"], row["sender_name"]) == (code, text, "caller_01")
+        assert (found.accounting.quarantined, found.alerts.height) == (1, 0)
+
+    def test_a_broken_address_is_told_even_beside_a_good_one(self) -> None:
+        found = extracted(said(1, f"{MINT} 0x{'0' * 40}"))
+        assert only(found.quarantine)["error_code"] == "zero_address"
+        assert (found.accounting.calling, found.accounting.quarantined) == (1, 0)
+
+    def test_a_pool_link_beside_the_token_is_no_reason_for_doubt(self) -> None:
+        found = extracted(said(1, f"{MINT} {PAIR_LINK}"))
+        assert (found.alerts.height, found.quarantine.height) == (1, 0)
+
+    def test_a_lower_cased_pool_link_is_never_a_token(self) -> None:
+        found = extracted(said(1, PAIR_LINK.lower()))
+        assert found.alerts.is_empty()
+        assert only(found.quarantine)["error_code"] == "pair_address_unresolved"
+
+
+def test_a_day_without_messages_is_empty_and_adds_up() -> None:
+    found = extracted()
+    assert (found.alerts.height, found.accounting.seen) == (0, 0)
+    assert table_of(found.alerts, ALERTS).schema == ALERTS.schema
+    assert table_of(found.events, ALERT_EVENTS).schema == ALERT_EVENTS.schema
+    assert table_of(found.quarantine, ALERTS_QUARANTINE).schema == ALERTS_QUARANTINE.schema
+
+
+def test_accounting_that_does_not_add_up_is_an_error() -> None:
+    with pytest.raises(IntegrityError, match="2 messages seen, 1 accounted for"):
+        Accounting(seen=2, service=1, ignored={}, calling=0, quarantined=0)
+
+
+def test_right_to_left_marks_and_emoji_do_not_hide_or_change_a_mint() -> None:
+    assert only(extracted(said(1, f"\u202e{MINT}\u200f💀")).alerts)["mint"] == MINT
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "gm",
+            "$ZKSL",
+            MINT,
+            OTHER_MINT,
+            EVM,
+            EVM.lower(),
+            MINT.lower(),
+            PAIR_LINK,
+            PAIR_LINK.lower(),
+            f"/pnl {MINT}",
+            f"https://pump.fun/{MINT}",
+            f"https://bscscan.com/address/{EVM}",
+            "0x" + "0" * 40,
+            "🌐 BNB @ x\nUpdated 99:99 @ 31-02 UTC " + EVM,
+        ]
+    ),
+    st.text(max_size=60),
+)
+MESSAGES = st.builds(
+    said,
+    st.integers(1, 6),
+    TEXTS,
+    after_s=st.sampled_from([0.0, 1.0, 299.0, 600.0]),
+    by=st.sampled_from(["caller_01", "Rick", "Phanes", "Wen Presale", None, " "]),
+    by_id=st.sampled_from([None, "user1", "channel2"]),
+    reply_to=st.sampled_from([None, 1, 2, 3]),
+    edited_after_s=st.sampled_from([None, 700.0]),
+    links=st.sampled_from([(), (PAIR_LINK,), (f"https://solscan.io/token/{MINT}",)]),
+    chat=st.sampled_from([1, -2]),
+    service=st.sampled_from([False, False, True]),
+    forwarded_from=st.sampled_from([None, "Rick", "someone"]),
+    source=st.sampled_from(["telegram_json", "telegram_html"]),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(MESSAGES, max_size=12), st.lists(MESSAGES, max_size=3), st.randoms())
+def test_whatever_a_chat_holds(
+    rows: list[dict[str, Any]], later: list[dict[str, Any]], random: Any
+) -> None:
+    messages, lookahead = union_messages([log(*rows)]), union_messages([log(*later)])
+    found = extract_alerts(messages, lookahead)
+
+    told = found.accounting
+    assert told.seen == messages.select("chat_id", "message_id").n_unique()
+    calls = found.alerts.select("alert_chat_id", "alert_message_id").n_unique()
+    assert told.calling == (calls if found.alerts.height else 0)
+
+    assert found.alerts["alert_id"].is_unique().all()
+    texts = pl.concat([messages, lookahead]).select("text", "entities_json")
+    written = "\n".join(texts.unpivot()["value"].to_list())
+    for alert in found.alerts.iter_rows(named=True):
+        assert alert["raw_address"] in written
+        if alert["chain"] == "solana":
+            assert len(base58.b58decode(alert["mint"])) == 32
+            assert alert["mint"] == alert["raw_address"]
+        else:
+            assert alert["mint"] == alert["raw_address"].lower() != "0x" + "0" * 40
+        assert alert["known_ts_utc"] >= alert["alert_ts_utc"]
+        assert alert["caller_name"].strip() not in ("Rick", "Phanes", "")
+
+    shuffled = list(range(messages.height)) * 2
+    random.shuffle(shuffled)
+    again = extract_alerts(union_messages([messages[shuffled]]), lookahead)
+    for one, other in zip(
+        (found.alerts, found.events, found.quarantine, found.outcomes),
+        (again.alerts, again.events, again.quarantine, again.outcomes),
+        strict=True,
+    ):
+        assert_frame_equal(one, other)
+    reordered = extract_alerts(messages[list(range(messages.height))[::-1]], lookahead[::-1])
+    assert_frame_equal(reordered.alerts, found.alerts)
+    assert_frame_equal(reordered.events, found.events)
