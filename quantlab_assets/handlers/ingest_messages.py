@@ -84,7 +84,7 @@ def _unreadable(source: AlertSource, contributing: set[str]) -> tuple[ArtifactDr
         ArtifactDraft(
             artifact_type=ALERTS_QUARANTINE.name,
             logical_key=ALERTS_QUARANTINE.key(
-                day="unknown", source=export.source.sha256.removeprefix("sha256:")[:16]
+                source=export.source.sha256.removeprefix("sha256:")[:16]
             ),
             table=table_of(source.unreadable(export.source), ALERTS_QUARANTINE),
             sources=(export.source,),

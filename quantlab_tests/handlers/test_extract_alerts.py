@@ -1,0 +1,65 @@
+"""A day's alerts, by chain family, with their events and what was quarantined."""
+
+from datetime import date
+
+from quantlab_assets.domain.artifact_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
+from quantlab_assets.handlers.extract_alerts import alerts_of_day
+from quantlab_tests.domain.telegram.chat_log import EVM, MINT, POOL, card, log, said
+
+DAY = date(2025, 11, 7)
+PAIR_LINK = f"https://dexscreener.com/solana/{POOL}"
+
+
+def test_alerts_are_one_artifact_a_chain_family() -> None:
+    found = alerts_of_day(DAY, log(said(1, f"{MINT} {EVM}"), said(2, EVM)).lazy())
+    assert [draft.logical_key for draft in found.alerts.drafts] == [
+        "day=2025-11-07/chain=evm",
+        "day=2025-11-07/chain=solana",
+    ]
+    assert [draft.table.num_rows for draft in found.alerts.drafts] == [2, 1]
+    assert all(draft.table.schema == ALERTS.schema for draft in found.alerts.drafts)
+
+
+def test_events_and_quarantine_are_one_artifact_each() -> None:
+    found = alerts_of_day(DAY, log(said(1, MINT), said(2, PAIR_LINK)).lazy())
+    [events], [quarantine] = found.events.drafts, found.quarantine.drafts
+    assert (events.logical_key, events.table.schema) == ("day=2025-11-07", ALERT_EVENTS.schema)
+    assert quarantine.logical_key == "day=2025-11-07"
+    assert quarantine.table.schema == ALERTS_QUARANTINE.schema
+    assert found.quarantine.counts == {
+        "quarantine_rows": 1,
+        "quarantined_pair_address_unresolved": 1,
+    }
+
+
+def test_a_day_of_chatter_publishes_nothing_and_says_what_it_saw() -> None:
+    found = alerts_of_day(DAY, log(said(1, "gm"), said(2, "/gm"), said(3, "", by="Rick")).lazy())
+    assert (found.alerts.drafts, found.events.drafts, found.quarantine.drafts) == ((), (), ())
+    assert found.alerts.counts == {
+        "messages_seen": 3,
+        "service": 0,
+        "ignored_bot": 1,
+        "ignored_command": 1,
+        "ignored_no_token": 1,
+        "ignored": 3,
+        "calling": 0,
+        "quarantined": 0,
+        "alerts": 0,
+    }
+
+
+def test_only_messages_of_the_day_are_its_alerts() -> None:
+    rows = log(said(1, MINT, after_s=-43_201), said(2, MINT), said(3, MINT, after_s=43_200))
+    found = alerts_of_day(DAY, rows.lazy())
+    assert found.alerts.drafts[0].table["alert_message_id"].to_pylist() == [2]
+
+
+def test_the_next_days_first_minutes_resolve_the_last_calls() -> None:
+    late = log(said(1, PAIR_LINK, after_s=43_199))
+    next_day = log(
+        card(2, MINT, reply_to=1, after_s=43_202), said(3, MINT, after_s=43_300, by="caller_02")
+    )
+    found = alerts_of_day(DAY, late.lazy(), next_day.lazy())
+    assert found.alerts.drafts[0].table["alert_message_id"].to_pylist() == [1]
+    assert found.alerts.counts["messages_seen"] == 1
+    assert alerts_of_day(DAY, late.lazy()).alerts.drafts == ()
