@@ -84,7 +84,13 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     return lambda candles: request.param(candles, tmp_path)
 
 
-def read(source: CandleSource, token: Token, interval_s: int, start=START, end=FAR) -> pa.Table:
+def read(
+    source: CandleSource,
+    token: Token,
+    interval_s: int,
+    start: datetime = START,
+    end: datetime = FAR,
+) -> pa.Table:
     return pa.Table.from_batches(
         source.candles(token, interval_s, start, end), schema=OHLCV_SLICE.schema
     )

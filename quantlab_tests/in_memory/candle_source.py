@@ -15,7 +15,7 @@ MEMORY = SourceFile(f"sha256:{'0' * 64}", "memory", 0, "candles_csv")
 
 
 class InMemoryCandles:
-    """Candles in a frame of `ohlcv_slice_v2` columns: valid, one a time. Implements `CandleSource`."""
+    """Candles in a frame of `ohlcv_slice_v2` columns: valid, one a time."""
 
     def __init__(
         self,

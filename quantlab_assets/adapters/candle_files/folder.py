@@ -242,7 +242,8 @@ class CandleFolder:
         ), file
 
     def _key(self, file: IndexedFile, named: Token | None) -> str:
-        return content_key(file.sha256, named, file.path, self._max_rows)
+        limits = (self._max_file_bytes, self._max_rows)
+        return content_key(file.sha256, named, file.path, limits)
 
     def _read(self, path: Path, relative: str, mtime_ns: int) -> tuple[IndexedFile, bytes | None]:
         """The file's bytes and their hash; no bytes if there are too many.

@@ -64,13 +64,13 @@ class IndexedFile:
     kind: str
 
 
-def content_key(sha256: str, named: Token | None, path: str, max_rows: int) -> str:
+def content_key(sha256: str, named: Token | None, path: str, limits: tuple[int, int]) -> str:
     """Names parsed content: the same bytes under a name that tells the same token parse the same.
 
     The path takes part only where the name tells no token: then it is in the reason.
     """
     name = path if named is None else [named.chain, named.address, named.network]
-    rules = [FORMAT, RULES_VERSION, sorted(evm_networks().items()), max_rows]
+    rules = [FORMAT, RULES_VERSION, sorted(evm_networks().items()), limits]
     text = json.dumps([rules, sha256, name])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
