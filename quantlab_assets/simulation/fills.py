@@ -64,17 +64,20 @@ class Fills:
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], targets: int) -> "Fills":
-        """Return room for fills of `shape` with at most `targets` rungs and one last leg each."""
+        """Return room for fills of `shape`, at most `targets` rungs and one last leg each.
+
+        The room is not cleared: loops write every place, in large pages the first time.
+        """
         return cls(
-            exit=np.zeros(shape, dtype=np.int64),
-            reason=np.zeros(shape, dtype=np.int8),
-            legs=np.zeros(shape, dtype=np.int64),
-            ambiguous=np.zeros(shape, dtype=np.int8),
-            peak=np.zeros(shape),
-            trough=np.zeros(shape),
-            leg_ts=np.zeros((*shape, targets + 1), dtype=np.int64),
-            leg_price=np.zeros((*shape, targets + 1)),
-            leg_fraction=np.zeros((*shape, targets + 1)),
+            exit=np.empty(shape, dtype=np.int64),
+            reason=np.empty(shape, dtype=np.int8),
+            legs=np.empty(shape, dtype=np.int64),
+            ambiguous=np.empty(shape, dtype=np.int8),
+            peak=np.empty(shape),
+            trough=np.empty(shape),
+            leg_ts=np.empty((*shape, targets + 1), dtype=np.int64),
+            leg_price=np.empty((*shape, targets + 1)),
+            leg_fraction=np.empty((*shape, targets + 1)),
         )
 
     def take(self, chosen: Flags | Integers) -> "Fills":

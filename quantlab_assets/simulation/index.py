@@ -233,6 +233,8 @@ def sweep_exits(
                 unclear += more
                 if remaining == 0.0:
                     break
+            for unused in range(leg, first_leg + width + 1):
+                leg_ts[unused], leg_price[unused], leg_fraction[unused] = 0, 0.0, 0.0
             exit_[position, strategy] = row
             reason[position, strategy] = why
             legs[position, strategy] = leg - first_leg

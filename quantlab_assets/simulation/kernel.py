@@ -313,6 +313,8 @@ def run_exits(
             row, top, bottom = next_event(
                 row + 1, final, top, bottom, entry_price, target, rules, high, low
             )
+        for unused in range(leg, first_leg + rung_end + 1):
+            leg_ts[unused], leg_price[unused], leg_fraction[unused] = 0, 0.0, 0.0
         exit_[trade] = row
         reason[trade] = why
         legs[trade] = leg - first_leg
