@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-QUANTLAB = "from quantlab_assets.cli.main import run; run()"
+QUANTLAB = (
+    # A command that hangs says where before it is given up.
+    "import faulthandler; faulthandler.dump_traceback_later(120, exit=True);"
+    "from quantlab_assets.cli.main import run; run()"
+)
 
 LAKE_VARIABLES = (
     "QUANTLAB_LAKE",

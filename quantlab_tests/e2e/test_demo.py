@@ -130,7 +130,7 @@ def test_one_trade_is_what_the_csv_says(trades: pl.DataFrame) -> None:
     assert trade["exit_price"] == pytest.approx(stop, rel=1e-12)
     assert trade["exit_reason"] == "stop_loss"
     assert trade["candles_held"] == len(held)
-    # Half a percent lost to slippage on each side, 0.3 % fee on what is paid and on what comes back.
+    # Half a percent of slippage on each side, 0.3 % fee on what is paid and on what comes back.
     proceeds = 1 / (entry * 1.005) * stop * 0.995
     assert trade["net_return"] == pytest.approx(proceeds - 1 - 0.003 * (1 + proceeds), rel=1e-12)
 
