@@ -1,22 +1,23 @@
 """What the values of each seed type may be, as pandera schemas over Polars.
 
 Column types and nullability are checked before, by `canonical_order`; here are rules about values
-only. pandera is slow to import and a schema costs 20 ms a call, so this module is imported when
-data is checked, and `check_values` gets all rows of one type that a batch brings at once. Types
+only. pandera is slow to import and a schema costs 20 ms a call, so it is imported when there is
+something to check, and `check_values` gets all rows of one type that a batch brings at once. Types
 that have no rules here, such as a user's own, pass. A null passes every rule.
 """
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pandera.polars as pandera
 import polars as pl
 import pyarrow as pa
-from pandera.errors import SchemaError
 
 from quantlab_assets.domain.artifact_types import INTERVALS, ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
+
+if TYPE_CHECKING:
+    from pandera.errors import SchemaError
 
 Rules = Mapping[str, pl.Expr]
 """What must hold (in words that follow the column's name) and how to tell."""
@@ -47,6 +48,7 @@ EXIT_REASONS: Final = (
 )
 METRIC_SCOPES: Final = ("all", "caller", "chain")
 
+_EXAMPLE: Final = 300
 _EVM: Final = "^0x[0-9a-f]{40}$"
 _SOLANA: Final = "^[1-9A-HJ-NP-Za-km-z]{32,44}$"
 
@@ -56,6 +58,8 @@ def check_values(table: pa.Table, artifact_type: ArtifactType) -> None:
     schema = _schema(artifact_type.name, artifact_type.schema_version)
     if schema is None or table.num_rows == 0:
         return
+    from pandera.errors import SchemaError
+
     frame = pl.from_arrow(table)
     try:
         schema.validate(frame)
@@ -66,13 +70,21 @@ def check_values(table: pa.Table, artifact_type: ArtifactType) -> None:
         ) from error
 
 
-def _example(error: SchemaError) -> str:
+def _example(error: "SchemaError") -> str:
+    """The first value, or row, that breaks the rule."""
     cases = error.failure_cases
-    shown = cases.item(0, 0) if isinstance(cases, pl.DataFrame) and cases.height else cases
-    if isinstance(shown, Mapping):
-        shown = ", ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
-    text = repr(shown) if isinstance(shown, str) else str(shown)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    if not isinstance(cases, pl.DataFrame) or cases.height == 0:
+        return str(cases)[:_EXAMPLE]
+    row = {name: value for name, value in cases.row(0, named=True).items() if value is not None}
+    if cases.width == 1:
+        text = repr(next(iter(row.values()), None))
+    else:
+        text = ", ".join(f"{name}={_shown(value)}" for name, value in row.items())
+    return text if len(text) <= _EXAMPLE else f"{text[: _EXAMPLE - 3]}..."
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 @cache
@@ -80,6 +92,8 @@ def _schema(name: str, version: int) -> Any:
     rules = _RULES.get((name, version))
     if rules is None:
         return None
+    import pandera.polars as pandera
+
     columns = {
         column: pandera.Column(checks=_checks(of_column), nullable=True)
         for column, of_column in rules.items()
@@ -89,6 +103,8 @@ def _schema(name: str, version: int) -> Any:
 
 
 def _checks(rules: Rules) -> list[Any]:
+    import pandera.polars as pandera
+
     return [pandera.Check(_Judge(holds), error=rule) for rule, holds in rules.items()]
 
 

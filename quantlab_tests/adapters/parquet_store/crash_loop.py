@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet  # noqa: F401  # once here, not in every child
 
+import quantlab_assets.domain.value_rules  # noqa: F401
 from quantlab_tests.adapters.parquet_store.lakes import CRASHED, publish_until
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from quantlab_assets.adapters.parquet_store import ManifestDatabase, ParquetStore
 from quantlab_assets.adapters.parquet_store.files import Disk, LocalFiles
@@ -122,12 +122,20 @@ def stepwise_lake(folder: Path, step: Step) -> ParquetStore:
         "before_cursor_execute",
         lambda _c, _k, statement, *_: None if _reads(statement) else step(f"sql {statement[:12]}"),
     )
-    event.listen(database.engine, "commit", lambda _: step("commit"))
+    event.listen(
+        database.engine,
+        "commit",
+        lambda connection: step("commit") if _writes(connection) else None,
+    )
     return ParquetStore(files, database, TYPES)
 
 
 def _reads(statement: str) -> bool:
     return statement.lstrip().upper().startswith(("SELECT", "WITH", "PRAGMA", "BEGIN"))
+
+
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options()["quantlab_immediate"])
 
 
 def first_batch() -> tuple[list[PublishRequest], list[HeadReplacement]]:
