@@ -27,17 +27,6 @@ HORIZONS_H: Final = (-4, 1, 4, 12, 24, 48)
 """Hours after the call; negative ones end at the call."""
 MAX_HORIZON_H: Final = 24 * 366
 
-REASONS: Final = (
-    "ok",
-    "no_slice",
-    "starts_late",
-    "ends_early",
-    "gaps",
-    "dead",
-    "beyond_window",
-    "not_elapsed",
-)
-
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
