@@ -33,7 +33,12 @@ def inlined(loop: Loop) -> Loop:
 
 
 def _compile(loop: Loop, *, forceinline: bool = False) -> Loop:
-    fast = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=forceinline)(loop)
+    options = {"nogil": True, "error_model": "numpy", "forceinline": forceinline}
+    try:
+        fast = numba.njit(cache=True, **options)(loop)  # type: ignore[call-overload]
+    except RuntimeError:
+        # Neither the package's folder nor the user's cache can be written: compile in each process.
+        fast = numba.njit(**options)(loop)  # type: ignore[call-overload]
     return cast("Loop", fast)
 
 

@@ -172,35 +172,50 @@ def _find_runs(candles: pl.DataFrame, tokens: pl.DataFrame) -> tuple[Integers, I
     Returns the first row of each run and the number of its token, -1 if `tokens` has it not.
     """
     keys = ["chain", "token_address"]
-    starts = np.union1d(_changes(candles["chain"]), _changes(candles["token_address"]))
-    runs = candles.select(keys)[starts].join(tokens, on=keys, how="left", maintain_order="left")
+    changes = {key: _changes(candles[key]) for key in keys}
+    starts = np.union1d(*(rows for rows, _ in changes.values()))
+    runs = pl.DataFrame(
+        {
+            key: values.gather(np.searchsorted(rows, starts, side="right") - 1)
+            for key, (rows, values) in changes.items()
+        }
+    ).join(tokens, on=keys, how="left", maintain_order="left")
     return starts, runs["token"].fill_null(-1).to_numpy()
 
 
-def _changes(texts: pl.Series) -> Integers:
-    """Return the rows that differ from the one before, the first row being one.
+def _changes(texts: pl.Series) -> tuple[Integers, pl.Series]:
+    """Return the rows that differ from the one before, the first row being one, and their values.
 
     Frames read from many files come in many chunks, mostly of one token each. Going chunk by chunk
     spares a copy of the text columns, which are the widest.
     """
-    rows = [np.zeros(0, dtype=np.int64)]
+    rows: list[int] = []
+    values: list[str] = []
     offset = 0
-    before: str | None = None
     for chunk in texts.get_chunks():
         if not len(chunk):
             continue
-        if chunk[0] != before:
-            rows.append(np.array([offset]))
-        if (chunk != chunk[0]).any():
-            rows.append(offset + (chunk != chunk.shift(1)).fill_null(False).arg_true().to_numpy())
+        if not values or chunk[0] != values[-1]:
+            rows.append(offset)
+            values.append(chunk[0])
+        if chunk[-1] != chunk[0] or (chunk != chunk[0]).any():
+            inside = (chunk != chunk.shift(1)).fill_null(False).arg_true()
+            rows.extend((inside + offset).to_list())
+            values.extend(chunk.gather(inside).to_list())
         offset += len(chunk)
-        before = chunk[-1]
-    return np.concatenate(rows).astype(np.int64)
+    return np.array(rows, dtype=np.int64), pl.Series(values, dtype=pl.String)
 
 
 def _array(series: pl.Series) -> npt.NDArray[Any]:
-    """Return the values as one read-only array, shared with the series if they stand together."""
-    return frozen(np.ascontiguousarray(series.to_numpy()))
+    """Return the values as one read-only array, shared with the series if they stand together.
+
+    If not they are copied into memory from numpy, which asks for large pages: for frames read from
+    many files, faulting in small ones would cost more than the copy.
+    """
+    if series.n_chunks() == 1:
+        return frozen(np.ascontiguousarray(series.to_numpy()))
+    parts = [chunk.to_numpy() for chunk in series.get_chunks()]
+    return frozen(np.concatenate(parts))
 
 
 def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:

@@ -170,7 +170,7 @@ def kernel_figures(alerts: int, rounds: int) -> None:
                 "numpy, alert by alert": lambda: numpy_exits(book, STRATEGY),  # noqa: B023
                 "kernel": lambda: fills.run_exits(book, positions, STRATEGY, threads=1),  # noqa: B023
             },
-            2,
+            3,
         )
         show(
             f"The honest rival, {market}",
@@ -370,7 +370,7 @@ def main(argv: list[str]) -> None:
     parts: dict[str, Callable[[], None]] = {
         "kernel": lambda: kernel_figures(1_000 if options.quick else 10_000, rounds),
         "vectorbt": lambda: vectorbt_figures(50 if options.quick else 500, 3),
-        "sweep": lambda: sweep_figures(200 if options.quick else 1_000, 500, 2),
+        "sweep": lambda: sweep_figures(200 if options.quick else 1_000, 500, 3),
         "frames": lambda: frame_figures(200 if options.quick else 1_000, rounds),
     }
     for name, part in parts.items():
