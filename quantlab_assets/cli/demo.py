@@ -109,7 +109,7 @@ def _fill_inboxes(settings: Settings) -> None:
     sample = sample_path()
     wanted = [(sample / "telegram" / "result.json", settings.telegram_inbox)]
     if settings.candle_inbox is not None:
-        candles = sorted((sample / "candles").glob("*.csv"))
+        candles = sorted((sample / "candles").iterdir())
         wanted += [(file, settings.candle_inbox) for file in candles]
     for file, inbox in wanted:
         target = inbox / file.name

@@ -43,12 +43,11 @@ class SliceWindow:
     """How much time around the calls of a token a slice covers, in seconds.
 
     `post_s` must cover entry delay + longest wait + longest hold + one interval of the experiments
-    it is meant for. `volume_unit` is a tag for volumes that are not in US dollars (`token`).
+    it is meant for.
     """
 
     pre_s: int = 260 * 60
     post_s: int = 48 * 3600
-    volume_unit: str | None = None
 
     def __post_init__(self) -> None:
         if self.pre_s < 0 or self.post_s <= 0:
@@ -224,9 +223,12 @@ def slice_quality(
 
 
 def slice_tags(
-    token: Token, interval_s: int, quality: SliceQuality, window: SliceWindow
+    token: Token, interval_s: int, quality: SliceQuality, volume_unit: str | None = None
 ) -> dict[str, str]:
-    """What a slice is found by. The coverage is cut, not rounded: 0.949999 is not 0.95."""
+    """What a slice is found by. The coverage is cut, not rounded: 0.949999 is not 0.95.
+
+    `volume_unit` says what volumes are in if not in US dollars (`token`).
+    """
     tags = {
         "token": token.address,
         "chain": token.chain,
@@ -238,8 +240,8 @@ def slice_tags(
     }
     if token.network is not None:
         tags["network"] = token.network
-    if window.volume_unit is not None:
-        tags["volume_unit"] = window.volume_unit
+    if volume_unit is not None:
+        tags["volume_unit"] = volume_unit
     return tags
 
 

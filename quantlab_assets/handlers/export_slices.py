@@ -36,7 +36,7 @@ def slices_of_day(
 
     `alerts` are the day's rows of `alerts_v1`. A token, network or interval without a single candle
     in its window gives no slice; coverage reports it as `no_slice`. The loose drafts are the
-    refused rows of the files that hold the day's tokens. Raises `ValidationFailed` for an alert of
+    refused rows of the files that hold the day's tokens, or nobody knows which. Raises `ValidationFailed` for an alert of
     another day: it belongs to another partition.
     """
     called = alerts.lazy().select(PLAN_COLUMNS).collect()
@@ -110,7 +110,7 @@ def _slice(
             series.token,
             series.interval_s,
             slice_quality(table, series.interval_s, start, end),
-            settings,
+            source.volume_unit(),
         ),
         sources=series.sources,
         params={
@@ -127,11 +127,15 @@ def _slice(
 def _refused_rows(
     plan: Sequence[PlannedSlice], rejects: Sequence[CandleRejects]
 ) -> tuple[ArtifactDraft, ...]:
-    """The quarantine of every file that holds a token called, one artifact a file's content."""
+    """The quarantine of every file that holds a token called, one artifact a file's content.
+
+    So is that of files whose token nobody can tell: they might hold one.
+    """
     called = {(planned.chain, planned.mint) for planned in plan}
     by_content: dict[str, list[CandleRejects]] = {}
     for refused in rejects:
-        if any((token.chain, token.address) in called for token in refused.tokens):
+        tokens = {(token.chain, token.address) for token in refused.tokens}
+        if not tokens or tokens & called:
             by_content.setdefault(refused.source.sha256, []).append(refused)
     drafts = []
     for sha256, group in sorted(by_content.items()):

@@ -57,5 +57,8 @@ class CandleSource(Protocol):
     def newest_ts(self) -> datetime | None:
         """The newest candle time in the whole source: what it knew when it was read."""
 
+    def volume_unit(self) -> str | None:
+        """What volumes are in: `token` for tokens, None for the quote currency (US dollars)."""
+
     def rejects(self) -> Sequence[CandleRejects]:
         """What was refused, by raw file."""

@@ -136,7 +136,7 @@ def test_keys_give_the_windows_back() -> None:
 def test_grades(actual: int, grade: str, coverage: str) -> None:
     quality = SliceQuality(expected=100_000, actual=actual, traded=0)
 
-    tags = slice_tags(Token("evm", EVM, "bsc"), 300, quality, SliceWindow(volume_unit="token"))
+    tags = slice_tags(Token("evm", EVM, "bsc"), 300, quality, "token")
 
     assert tags == {
         "token": EVM,

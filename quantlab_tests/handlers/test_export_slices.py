@@ -153,11 +153,9 @@ def test_poor_slices_are_published_with_their_grade() -> None:
 
 
 def test_a_volume_unit_other_than_dollars_is_a_tag() -> None:
-    source = InMemoryCandles(candles(ON_BSC, [0]))
+    source = InMemoryCandles(candles(ON_BSC, [0]), volume_unit="token")
 
-    (draft,) = slices_of_day(
-        DAY, alerts((EVM, "bsc", NOON)), source, SliceWindow(volume_unit="token")
-    ).drafts
+    (draft,) = slices_of_day(DAY, alerts((EVM, "bsc", NOON)), source).drafts
 
     assert draft.tags["volume_unit"] == "token"
 
@@ -173,7 +171,7 @@ def test_no_alerts_no_slices() -> None:
     assert slices_of_day(DAY, alerts().lazy(), InMemoryCandles()).drafts == ()
 
 
-def test_refused_rows_come_along_for_the_files_of_the_days_tokens_only() -> None:
+def test_refused_rows_come_along_for_files_of_the_days_tokens_and_of_unknown_ones() -> None:
     def refused(name: str, digit: str, *tokens: Token) -> CandleRejects:
         source = SourceFile(f"sha256:{digit * 64}", name, 1, "candles_csv")
         return CandleRejects(source, reject_file("empty_file", "empty", name=name), tokens)
@@ -190,11 +188,13 @@ def test_refused_rows_come_along_for_the_files_of_the_days_tokens_only() -> None
 
     output = slices_of_day(DAY, alerts((EVM, "bsc", NOON)), source, WINDOW)
 
-    (draft,) = output.loose
+    draft, unknown = output.loose
+    assert unknown.logical_key == f"source={'c' * 16}"
     assert draft.logical_key == f"source={'a' * 16}"
     assert draft.table.schema.equals(CANDLES_QUARANTINE.schema)
     assert [s.name for s in draft.sources] == ["a.csv"]
-    assert output.counts["quarantined_rows"] == draft.table.num_rows == 2
+    assert draft.table.num_rows == 2
+    assert output.counts["quarantined_rows"] == 3
 
 
 def test_the_newest_time_is_the_latest_any_publication_recorded() -> None:

@@ -22,13 +22,18 @@ class InMemoryCandles:
         candles: pl.DataFrame | None = None,
         rejects: Iterable[CandleRejects] = (),
         source: SourceFile = MEMORY,
+        volume_unit: str | None = None,
     ) -> None:
+        self._volume_unit = volume_unit
         shape = pl.DataFrame(OHLCV_SLICE.empty())
         self._candles = (shape if candles is None else candles.cast(shape.schema)).sort(
             "interval_s", "token_chain", "ts"
         )
         self._rejects = tuple(rejects)
         self._source = source
+
+    def volume_unit(self) -> str | None:
+        return self._volume_unit
 
     def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
         address = address.lower() if chain == "evm" else address

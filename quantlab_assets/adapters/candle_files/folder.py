@@ -1,6 +1,7 @@
 """`CandleFolder`: the candle source over a folder of CSV and Parquet files."""
 
 import hashlib
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,6 +37,7 @@ from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.tokens import Chain, Token
 from quantlab_assets.ports.candle_source import CandleRejects, CandleSeries
 
+OPTIONS_NAME: Final = "candles.toml"
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 MAX_FILE_BYTES: Final = 2 * 1024**3
 MAX_ROWS: Final = 20_000_000
@@ -209,6 +211,23 @@ class CandleFolder:
             ),
             key=lambda path: path.relative_to(self._folder).as_posix(),
         )
+
+    def volume_unit(self) -> str | None:
+        """What `candles.toml` says: `volume_unit = "token"`; US dollars (None) without it.
+
+        Raises `ValidationFailed` for a file that cannot be understood: a wrong unit is a wrong
+        volume.
+        """
+        path = self._folder / OPTIONS_NAME
+        if not path.is_file():
+            return None
+        try:
+            unit = tomllib.loads(path.read_text("utf-8")).get("volume_unit", "usd")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ValidationFailed(f"{path}: cannot be read: {error}") from error
+        if unit not in ("usd", "token"):
+            raise ValidationFailed(f'{path}: volume_unit is "usd" or "token", not {unit!r}')
+        return None if unit == "usd" else str(unit)
 
     def _read_mapping(self) -> TokenNames:
         """`tokens.csv`. One that cannot be used names nothing, and `check` says why."""

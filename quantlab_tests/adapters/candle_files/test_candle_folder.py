@@ -352,6 +352,34 @@ class TestIndex:
 
         assert len(list((tmp_path / "index").glob("*.candles.parquet"))) == len(keys) + 2
 
+    @pytest.mark.parametrize(
+        ("text", "unit"),
+        [
+            (None, None),
+            ("", None),
+            ('volume_unit = "usd"', None),
+            ('volume_unit = "token"', "token"),
+        ],
+    )
+    def test_the_unit_of_volumes_stands_in_candles_toml(
+        self, folder: Path, source: CandleFolder, text: str | None, unit: str | None
+    ) -> None:
+        if text is not None:
+            (folder / "candles.toml").write_text(text)
+
+        assert source.volume_unit() == unit
+
+    @pytest.mark.parametrize(
+        "text", ['volume_unit = "shells"', "volume_unit = ", "volume_unit = 1"]
+    )
+    def test_a_unit_that_cannot_be_understood_is_an_error(
+        self, folder: Path, source: CandleFolder, text: str
+    ) -> None:
+        (folder / "candles.toml").write_text(text)
+
+        with pytest.raises(ValidationFailed, match=r"candles\.toml"):
+            source.volume_unit()
+
     def test_copies_of_one_file_are_one_source(self, folder: Path, source: CandleFolder) -> None:
         for name in (f"b_{MINT}.csv", f"a_{MINT}.csv"):
             (folder / name).write_text(PLAIN)
