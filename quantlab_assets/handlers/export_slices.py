@@ -36,8 +36,9 @@ def slices_of_day(
 
     `alerts` are the day's rows of `alerts_v1`. A token, network or interval without a single candle
     in its window gives no slice; coverage reports it as `no_slice`. The loose drafts are the
-    refused rows of the files that hold the day's tokens, or nobody knows which. Raises `ValidationFailed` for an alert of
-    another day: it belongs to another partition.
+    refused rows of the files that hold the day's tokens, or nobody knows which.
+
+    Raises `ValidationFailed` for an alert of another day: it belongs to another partition.
     """
     called = alerts.lazy().select(PLAN_COLUMNS).collect()
     strays = called.filter(pl.col("alert_ts_utc").dt.date() != day)

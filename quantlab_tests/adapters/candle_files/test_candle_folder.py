@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_files import CandleFolder, FileCheck, index
+from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.tokens import Token
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
