@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -18,6 +18,7 @@ from quantlab_assets.domain.artifact_types import (
     ArtifactType,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
+from quantlab_assets.domain.slices import windows_of
 from quantlab_assets.handlers.analyse_coverage import (
     DayCoverage,
     coverage_of_day,
@@ -79,6 +80,7 @@ def coverage_analysis(
             alerts.require(day),
             slices,
             _newest(store, ohlcv_slices, day),
+            windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(day)),
         )
 
     days = sorted(context.partition_keys)
@@ -89,7 +91,8 @@ def coverage_analysis(
     for name, output in outputs.items():
         key = dg.AssetKey(name)
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=key, value=((day, output(day)) for day in days))
+            value = [(day, partial(output, day)) for day in days]
+            yield dg.MaterializeResult(asset_key=key, value=value)
 
 
 @dg.asset(
