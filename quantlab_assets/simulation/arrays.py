@@ -7,6 +7,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from quantlab_assets.simulation.version import engine_version
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
@@ -36,6 +38,10 @@ def _compile(loop: Loop, *, forceinline: bool = False) -> Loop:
     options = {"nogil": True, "error_model": "numpy", "forceinline": forceinline}
     try:
         fast = numba.njit(cache=True, **options)(loop)  # type: ignore[call-overload]
+        # numba only notices a change in the file of the loop itself, not in one that it calls: a
+        # sweep compiled with an older kernel would be used. The engine's version covers all files.
+        # (A private name of numba; a test pins what it does.)
+        fast._cache._cache_file._source_stamp = engine_version()
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile in each process.
         fast = numba.njit(**options)(loop)  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import quantlab_assets
-from quantlab_assets.simulation import engine_version
+from quantlab_assets.simulation import engine_version, kernel
 from quantlab_assets.simulation.version import version_of
 
 PACKAGE = Path(quantlab_assets.__file__).parent
@@ -39,3 +39,18 @@ def test_import_is_cheap_and_stays_inside_its_layer():
         "assert not {'dagster', 'duckdb', 'pandera', 'sqlalchemy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_compiled_code_of_another_engine_is_not_used():
+    """numba stamps compiled loops by their own file; here it is by the whole engine."""
+    cache_file = kernel.run_exits._cache._cache_file
+    overloads = {"key": "data.nbc"}
+    cache_file_of_another = type(cache_file)(str(cache_file._cache_path), "stamp_test", "another")
+    own = type(cache_file)(str(cache_file._cache_path), "stamp_test", cache_file._source_stamp)
+    cache_file_of_another._save_index(overloads)
+    try:
+        assert cache_file_of_another._load_index() == overloads
+        assert own._load_index() == {}
+    finally:
+        Path(own._index_path).unlink()
+    assert cache_file._source_stamp == engine_version()
