@@ -62,6 +62,7 @@ Index(
 )
 Index("artifacts_by_key", artifacts.c.artifact_type, artifacts.c.logical_key)
 Index("artifacts_by_type", artifacts.c.artifact_type, artifacts.c.status, artifacts.c.sequence)
+Index("artifacts_by_arrival", artifacts.c.artifact_type, artifacts.c.sequence)
 Index("artifacts_by_status", artifacts.c.status, artifacts.c.sequence)
 Index("artifacts_by_creation", artifacts.c.created_at)
 Index("artifacts_by_file_hash", artifacts.c.file_hash)

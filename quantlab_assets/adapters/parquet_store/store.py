@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from quantlab_assets.adapters.parquet_store import transitions
 from quantlab_assets.adapters.parquet_store.database import ManifestDatabase
 from quantlab_assets.adapters.parquet_store.files import LocalFiles
 from quantlab_assets.adapters.parquet_store.lineage import LineageReader
-from quantlab_assets.adapters.parquet_store.publisher import Publisher
 from quantlab_assets.adapters.parquet_store.reader import Reader
 from quantlab_assets.adapters.parquet_store.rows import (
     existing_input_sets,
@@ -32,6 +32,8 @@ from quantlab_assets.domain.errors import QuantlabError
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
+
+    from quantlab_assets.adapters.parquet_store.publisher import Publisher
 
 
 def utc_now() -> datetime:
@@ -59,7 +61,13 @@ class ParquetStore:
         self._clock = clock
         self._reader = Reader(files, database, types)
         self._lineage = LineageReader(database)
-        self._publisher = Publisher(files, database, types, clock)
+
+    @cached_property
+    def _publisher(self) -> "Publisher":
+        # Imported here, since most commands only read the manifest.
+        from quantlab_assets.adapters.parquet_store.publisher import Publisher
+
+        return Publisher(self.files_on_disk, self.database, self.types, self._clock)
 
     @classmethod
     def at(

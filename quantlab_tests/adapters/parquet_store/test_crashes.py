@@ -83,7 +83,7 @@ def test_killed_at_every_step(memory_path: Path, batch: int) -> None:
     assert done == {True, False}
 
 
-@pytest.mark.parametrize("batch", [0, 1])
+@pytest.mark.parametrize("batch", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_a_full_disk_is_one_clear_error_and_nothing_half_written(
     memory_path: Path, batch: int
 ) -> None:
