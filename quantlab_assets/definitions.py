@@ -4,6 +4,8 @@
 quantlab_assets.definitions` loads.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from quantlab_assets.defs.assets import (
@@ -15,7 +17,10 @@ from quantlab_assets.defs.assets import (
     telegram,
 )
 from quantlab_assets.defs.io_managers import ArtifactIOManager
+from quantlab_assets.defs.jobs import JOBS
 from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.defs.schedules import SCHEDULES
+from quantlab_assets.defs.sensors import inbox_sensors
 from quantlab_assets.settings import Settings
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
@@ -32,9 +37,13 @@ ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
 ]
 
 
-def build_defs(settings: Settings | None = None) -> dg.Definitions:
+def build_defs(
+    settings: Settings | None = None,
+    *,
+    sensors: Sequence[dg.SensorDefinition] | None = None,
+) -> dg.Definitions:
     """The whole graph over the lake of `settings`; without them the environment decides at run
-    time.
+    time. `sensors` replaces the inbox sensors, which are off.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """
@@ -42,6 +51,9 @@ def build_defs(settings: Settings | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=ASSETS,
         resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=inbox_sensors() if sensors is None else sensors,
         executor=dg.in_process_executor,
     )
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quantlab_assets.handlers.execute_experiment import ExecutedExperiment
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
+    from quantlab_assets.ports.inbox import FileQuarantine
 
 
 class Lake:
@@ -76,6 +77,22 @@ class Lake:
         from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 
         return TelegramInbox(self.settings.telegram_inbox, self.settings.telegram_spool)
+
+    @cached_property
+    def readable_exports(self) -> "AlertSource":
+        """The Telegram exports in the inbox, without the files there that are none."""
+        from quantlab_assets.adapters.telegram.inbox import TelegramInbox
+
+        return TelegramInbox(
+            self.settings.telegram_inbox, self.settings.telegram_spool, skip_refused=True
+        )
+
+    @cached_property
+    def file_quarantine(self) -> "FileQuarantine":
+        """The record of inbox files that were refused as a whole."""
+        from quantlab_assets.adapters.parquet_store.file_quarantine import ManifestQuarantine
+
+        return ManifestQuarantine(self.store.database)
 
     @cached_property
     def candle_source(self) -> "CandleSource":

@@ -1,14 +1,19 @@
 """`ArtifactIOManager`: the only way in which data enters or leaves the lake in the graph."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from quantlab_assets.defs.lineage import current_ledger, set_data_version, upstream_partitions
+from quantlab_assets.defs.lineage import (
+    current_ledger,
+    data_version,
+    set_data_version,
+    upstream_partitions,
+)
 from quantlab_assets.defs.metadata import column_schema, partition_metadata
 from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.defs.read_ledger import PartitionFrames
@@ -20,14 +25,17 @@ from quantlab_assets.domain.artifacts import (
     LineageInput,
     PartitionOutput,
     PartitionRef,
+    Provenance,
 )
-from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
 from quantlab_assets.handlers.publish_partition import publish_partition
+from quantlab_assets.lake import Lake
 
 PartitionValue = PartitionOutput | AdditiveOutput
-RangeValue = Iterable[tuple[str, PartitionValue]]
+RangeValue = Iterable[tuple[str, PartitionValue | Callable[[], PartitionValue]]]
 
 TYPE_KEY = "artifact_type"
+DATA_VERSION_TAG = "dagster/data_version"
 
 
 def artifact_metadata(artifact_type: ArtifactType) -> dict[str, Any]:
@@ -43,6 +51,15 @@ def artifact_metadata(artifact_type: ArtifactType) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one partition came to: for the UI, and the content for Dagster's data version."""
+
+    metadata: Mapping[str, Any]
+    content_hashes: tuple[str, ...]
+    rows: int
+
+
 class ArtifactIOManager(dg.ConfigurableIOManager):
     """Loads partitions from heads, publishes partitions with exact lineage.
 
@@ -50,6 +67,10 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
     that covers exactly the partitions of the run, in any order. It is consumed one partition at a
     time, and each partition is published in one transaction before the next is computed: memory
     holds one, and a run that dies keeps the partitions it finished.
+
+    An output may be a function that makes it. A partition whose function, or whose publishing,
+    fails does not hold up the others: they are published, Dagster is told so, and the step fails at
+    the end, naming the partitions to run again.
     """
 
     lake: dg.ResourceDependency[LakeResource]
@@ -74,49 +95,95 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             if context.has_asset_partitions
             else [UNPARTITIONED]
         )
+        key = context.asset_key
+        made: dict[str, _Made] = {}
+        failed: dict[str, Exception] = {}
+        try:
+            self._publish(context, obj, frozenset(expected), made, failed)
+        except Exception:
+            _log_materialised(context, made)
+            raise
+        if failed:
+            _log_materialised(context, made)
+            raise _failure(key, failed, len(expected))
+        if len(made) < len(expected):
+            raise ValidationFailed(
+                f"{key.to_user_string()} did not produce {len(expected) - len(made)} of "
+                f"{len(expected)} partitions, the first being {min(set(expected) - made.keys())}"
+            )
         execution = dg.AssetExecutionContext.get()
+        for partition, one in made.items():
+            execution.add_asset_metadata(
+                one.metadata, asset_key=key, partition_key=partition or None
+            )
+        if len(expected) == 1:
+            execution.add_asset_metadata(
+                {"dagster/row_count": made[expected[0]].rows}, asset_key=key
+            )
+        set_data_version(key, [one for each in made.values() for one in each.content_hashes])
+
+    def _publish(
+        self,
+        context: dg.OutputContext,
+        obj: PartitionValue | RangeValue,
+        expected: frozenset[str],
+        made: dict[str, _Made],
+        failed: dict[str, Exception],
+    ) -> None:
+        """Publish one partition after another, noting what was made and what failed."""
         key = context.asset_key
         lake = self.lake.lake
         artifact_type = lake.types.get(_type_name(context.definition_metadata))
-        provenance = self.lake.provenance(execution, key.to_user_string())
-        pending = set(expected)
+        provenance = self.lake.provenance(dg.AssetExecutionContext.get(), key.to_user_string())
         loose: set[str] = set()
-        content_hashes: list[str] = []
-        rows = 0
         for partition, output in _by_partition(obj):
-            if partition not in pending:
+            if partition not in expected or partition in made or partition in failed:
                 raise ValidationFailed(
                     f"{key.to_user_string()} produced partition {partition!r} twice, or it is not "
-                    "one of "
-                    f"this run ({expected[0]} to {expected[-1]})"
+                    f"one of this run ({min(expected)} to {max(expected)})"
                 )
-            pending.discard(partition)
-            shown: list[pa.Table] = []
-            published = publish_partition(
-                lake.store,
-                PartitionRef(key.to_user_string(), partition),
-                _watched(output, artifact_type, shown, loose),
-                inputs=partial(self._edges, key, partition),
-                provenance=replace(provenance, params={"partition": partition}),
-            )
-            execution.add_asset_metadata(
-                partition_metadata(
-                    published, artifact_type, shown, str(lake.settings.artifacts_root)
-                ),
-                asset_key=key,
-                partition_key=partition or None,
-            )
-            content_hashes += [artifact.content_hash for artifact in published.artifacts]
-            rows += sum(artifact.row_count for artifact in published.artifacts)
-        if pending:
-            raise ValidationFailed(
-                f"{key.to_user_string()} did not produce {len(pending)} of {len(expected)} "
-                "partitions, "
-                f"the first being {min(pending)}"
-            )
-        if len(expected) == 1:
-            execution.add_asset_metadata({"dagster/row_count": rows}, asset_key=key)
-        set_data_version(key, content_hashes)
+            try:
+                made[partition] = self._publish_one(
+                    lake,
+                    PartitionRef(key.to_user_string(), partition),
+                    output() if callable(output) else output,
+                    artifact_type,
+                    replace(provenance, params={"partition": partition}),
+                    partial(self._edges, key, partition),
+                    loose,
+                )
+            except (StoreUnavailable, MemoryError):
+                raise  # it would be the same for every other partition
+            except Exception as error:
+                if len(expected) == 1:
+                    raise
+                context.log.exception(f"{key.to_user_string()} {partition} failed")
+                failed[partition] = error
+
+    def _publish_one(
+        self,
+        lake: Lake,
+        ref: PartitionRef,
+        output: PartitionValue,
+        artifact_type: ArtifactType,
+        provenance: Provenance,
+        edges: Callable[[], tuple[LineageInput, ...]],
+        loose: set[str],
+    ) -> _Made:
+        shown: list[pa.Table] = []
+        published = publish_partition(
+            lake.store,
+            ref,
+            _watched(output, artifact_type, shown, loose),
+            inputs=edges,
+            provenance=provenance,
+        )
+        root = str(lake.settings.artifacts_root)
+        return _Made(
+            partition_metadata(published, artifact_type, shown, root),
+            tuple(artifact.content_hash for artifact in published.artifacts),
+            sum(artifact.row_count for artifact in published.artifacts),
+        )
 
     def _edges(self, key: dg.AssetKey, partition: str) -> tuple[LineageInput, ...]:
         return current_ledger().edges(self.lake.lake.store, upstream_partitions(key, partition))
@@ -132,7 +199,39 @@ def _type_name(metadata: Mapping[str, Any]) -> str:
     return str(metadata[TYPE_KEY])
 
 
-def _by_partition(obj: PartitionValue | RangeValue) -> Iterator[tuple[str, PartitionValue]]:
+def _log_materialised(context: dg.OutputContext, made: Mapping[str, _Made]) -> None:
+    """Tell Dagster of the partitions that were published although the step fails.
+
+    Of a failed step it would otherwise show none, and ask for all of them again.
+    """
+    for partition, one in made.items():
+        context.log_event(
+            dg.AssetMaterialization(
+                context.asset_key,
+                partition=partition or None,
+                metadata=one.metadata,
+                tags={DATA_VERSION_TAG: data_version(one.content_hashes).value},
+            )
+        )
+
+
+def _failure(key: dg.AssetKey, failed: Mapping[str, Exception], partitions: int) -> Exception:
+    """The error of a step of which some partitions failed; of the class of the first of them."""
+    first = min(failed)
+    error = failed[first]
+    named = ", ".join(sorted(failed)[:10]) + (", ..." if len(failed) > 10 else "")
+    kind = type(error) if isinstance(error, QuantlabError) else QuantlabError
+    failure = kind(
+        f"{key.to_user_string()}: {len(failed)} of {partitions} partitions failed, the others are "
+        f"published; run again: {named}. The first: {error}"
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def _by_partition(
+    obj: PartitionValue | RangeValue,
+) -> Iterator[tuple[str, PartitionValue | Callable[[], PartitionValue]]]:
     if isinstance(obj, PartitionOutput | AdditiveOutput):
         yield UNPARTITIONED, obj
     else:

@@ -69,10 +69,13 @@ def upstream_partitions(asset: dg.AssetKey, partition: str) -> dict[str, list[st
 
 
 def set_data_version(asset: dg.AssetKey, content_hashes: Iterable[str]) -> None:
-    """Tell Dagster the content of what was made: the hash, or the hash of the sorted hashes."""
-    dg.AssetExecutionContext.get().set_data_version(
-        asset, dg.DataVersion(content_digest(content_hashes))
-    )
+    """Tell Dagster the content of what was made."""
+    dg.AssetExecutionContext.get().set_data_version(asset, data_version(content_hashes))
+
+
+def data_version(content_hashes: Iterable[str]) -> dg.DataVersion:
+    """The content as Dagster's data version: the hash, or the hash of the sorted hashes."""
+    return dg.DataVersion(content_digest(content_hashes))
 
 
 def _graph() -> Any:

@@ -4,6 +4,7 @@ Nothing else is a partition: chain and token are columns and parts of logical ke
 """
 
 import warnings
+from datetime import date
 
 import dagster as dg
 
@@ -32,3 +33,17 @@ WITH_NEXT_DAY = dg.TimeWindowPartitionMapping(
 
 UNPARTITIONED = ""
 """The partition under which an unpartitioned asset keeps its head."""
+
+
+def days_there_are() -> tuple[date, date]:
+    """The first and the last day that are partitions now."""
+    last = DAYS.get_last_partition_key()
+    return date.fromisoformat(FIRST_DAY), date.fromisoformat(last or FIRST_DAY)
+
+
+def day_range_tags(first: date, last: date) -> dict[str, str]:
+    """The run tags by which Dagster knows a range of days in one run, both ends included."""
+    return {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }

@@ -9,13 +9,23 @@ from pathlib import Path
 
 import dagster as dg
 
+from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.adapters.candle_files.folder import SUFFIXES as CANDLE_SUFFIXES
+from quantlab_assets.adapters.candle_files.folder import FileCheck
 from quantlab_assets.adapters.code_provenance import code_state, environment
+from quantlab_assets.adapters.inbox_folder import files_in
+from quantlab_assets.adapters.telegram.inbox import SUFFIXES as TELEGRAM_SUFFIXES
+from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.defs.lineage import check_declared, current_ledger
 from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.domain.artifacts import Provenance
 from quantlab_assets.lake import Lake, open_lake
+from quantlab_assets.ports.inbox import InboxFile
 from quantlab_assets.settings import Settings
+
+CandleFileCheck = FileCheck
+"""What became of one candle file."""
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -30,6 +40,28 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def lake(self) -> Lake:
         """The opened lake, made if it is not there yet."""
         return _opened(Settings.from_environment(Path(self.root) if self.root else None))
+
+    def telegram_files(self) -> list[InboxFile]:
+        """What lies in the Telegram inbox now, unopened."""
+        return files_in(self.lake.settings.telegram_inbox, TELEGRAM_SUFFIXES)
+
+    def telegram_file(self, path: str) -> TelegramInbox:
+        """One file of the Telegram inbox as an alert source; no exports if it cannot be used."""
+        settings = self.lake.settings
+        return TelegramInbox(
+            settings.telegram_inbox, settings.telegram_spool, skip_refused=True, only={path}
+        )
+
+    def candle_files(self) -> list[InboxFile] | None:
+        """What lies in the candle inbox now, unopened; None if candles come from a database."""
+        inbox = self.lake.settings.candle_inbox
+        return None if inbox is None else files_in(inbox, CANDLE_SUFFIXES)
+
+    def candle_folder(self) -> CandleFolder:
+        """The candle inbox, looked at afresh. There must be one."""
+        inbox = self.lake.settings.candle_inbox
+        assert inbox is not None
+        return CandleFolder(inbox, self.lake.settings.candle_index)
 
     def frames(
         self, asset: str, artifact_type: str, partitions: list[str] | None = None

@@ -29,12 +29,23 @@ class ExportedMessages:
     messages: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedExport:
+    """A file that is no export, by its path below the inbox, and why."""
+
+    path: str
+    reason: str
+
+
 class AlertSource(Protocol):
     """A set of exports. Reading is repeatable; nothing is consumed."""
 
     def exports(self) -> Sequence[Export]:
         """What there is to read, ordered by hash. Raises `ValidationFailed` naming a file that is
-        no export."""
+        no export, unless the source was told to leave such files out."""
+
+    def refused(self) -> Sequence[RefusedExport]:
+        """The files that are no exports, by path."""
 
     def read(self, day: date) -> Sequence[ExportedMessages]:
         """The messages of one UTC day from every export that has any, ordered by export hash."""

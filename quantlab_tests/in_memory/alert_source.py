@@ -10,7 +10,7 @@ from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.telegram.frames import frame_schema
-from quantlab_assets.ports.alert_source import Export, ExportedMessages
+from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport
 
 NOTHING_UNREADABLE = frame_schema(ALERTS_QUARANTINE).to_frame()
 
@@ -33,6 +33,9 @@ class InMemoryAlertSource:
 
     def exports(self) -> Sequence[Export]:
         return [_described(held) for held in self._exports]
+
+    def refused(self) -> Sequence[RefusedExport]:
+        return []
 
     def read(self, day: date) -> Sequence[ExportedMessages]:
         found = [

@@ -1,13 +1,14 @@
 """A folder of Telegram exports, read day by day.
 
-Each export is parsed once into a Parquet spool named by its hash and the parser's version; the
-spool is disposable and is rebuilt when it is missing.
+Each export is parsed once into a Parquet spool named by its hash and by what decides how it is
+parsed; the spool is disposable and is rebuilt when it is missing.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -16,23 +17,23 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet as pq
 
+from quantlab_assets.adapters.inbox_folder import files_in
 from quantlab_assets.adapters.telegram.json_export import (
+    MAX_RECORD_BYTES,
     PARSER_VERSION,
     STAGED,
     UNREADABLE,
-    layout_of,
     read_export,
 )
-from quantlab_assets.adapters.telegram.structure import FileShape, measure
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.telegram.frames import MESSAGES
-from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.ports.alert_source import Export, ExportedMessages
+from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
+from quantlab_assets.domain.telegram.rules import Rules, load_rules
+from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport
 
+SUFFIXES: Final = frozenset({".json"})
 SOURCE_KIND: Final = "telegram_json"
-MAX_RECORD_BYTES: Final = 32 << 20
-"""The largest record that is given to the parser, in bytes."""
 
 _MESSAGES, _UNREADABLE, _INDEX = "messages.parquet", "unreadable.parquet", "index.json"
 _VERSION_ORDER: Final = ["chat_id", "message_id", "edited_ts_utc", "text", "entities_json"]
@@ -46,19 +47,39 @@ class _Spooled:
     folder: Path
 
 
+class _Changing(StoreUnavailable):
+    """A file was written to while it was read."""
+
+
 class TelegramInbox:
     """The JSON exports in a folder and its subfolders, as an `AlertSource`.
 
     `spool` is a folder for disposable files. A file is read again when its size or time changes.
+    With `skip_refused`, files that are no exports (or are being written) are left out, and
+    `refused` says why; without, the first of them raises. `only` names the files that count, by
+    their path below the folder. With `pseudonyms` nothing that is read, nor the spool, names a
+    person; each key has a spool of its own.
     """
 
     def __init__(
-        self, folder: Path, spool: Path, *, max_record_bytes: int = MAX_RECORD_BYTES
+        self,
+        folder: Path,
+        spool: Path,
+        *,
+        rules: Rules | None = None,
+        pseudonyms: Pseudonyms | None = None,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        skip_refused: bool = False,
+        only: Collection[str] | None = None,
     ) -> None:
         self._folder = folder
         self._spool = spool
+        self._rules = rules or load_rules()
+        self._pseudonyms = pseudonyms
         self._max_record_bytes = max_record_bytes
-        self._known: dict[tuple[Path, int, int], _Spooled] = {}
+        self._skip_refused = skip_refused
+        self._only = only
+        self._known: dict[tuple[Path, int, int], _Spooled | ValidationFailed] = {}
 
     def exports(self) -> Sequence[Export]:
         """What the folder holds, by hash; a copy of a file counts once. See `AlertSource`."""
@@ -79,49 +100,87 @@ class TelegramInbox:
                 return pl.read_parquet(spooled.folder / _UNREADABLE).select(UNREADABLE.names())
         raise NotFound(f"{source.name} ({source.sha256}) is no longer in {self._folder}")
 
+    def refused(self) -> Sequence[RefusedExport]:
+        """Files that are no exports, by path, each with the reason. See `AlertSource`.
+
+        One that is being written, or is gone by now, is not among them.
+        """
+        found = []
+        for path in self._files():
+            try:
+                self._one(path)
+            except (_Changing, FileNotFoundError):
+                continue
+            except ValidationFailed as error:
+                name = path.relative_to(self._folder).as_posix()
+                found.append(RefusedExport(name, str(error)))
+        return found
+
     def _spooled(self) -> list[_Spooled]:
         by_hash: dict[str, _Spooled] = {}
         for path in self._files():
-            key = (path, *_state(path))
-            if key not in self._known or not (self._known[key].folder / _INDEX).exists():
-                self._known[key] = self._parsed(path)
-            by_hash.setdefault(self._known[key].export.source.sha256, self._known[key])
+            try:
+                one = self._one(path)
+            except (ValidationFailed, _Changing, FileNotFoundError):
+                if self._skip_refused:
+                    continue
+                raise
+            by_hash.setdefault(one.export.source.sha256, one)
         return [by_hash[sha256] for sha256 in sorted(by_hash)]
 
+    def _one(self, path: Path) -> _Spooled:
+        """The export as it is known, or parsed now; a refusal is remembered too."""
+        key = (path, *_state(path))
+        known = self._known.get(key)
+        if known is None or (isinstance(known, _Spooled) and not (known.folder / _INDEX).exists()):
+            try:
+                known = self._parsed(path)
+            except ValidationFailed as refusal:
+                known = refusal
+            self._known[key] = known
+        if isinstance(known, ValidationFailed):
+            raise ValidationFailed(str(known))
+        return known
+
     def _files(self) -> list[Path]:
-        found = (path for path in self._folder.rglob("*.json") if path.is_file())
-        return sorted(path for path in found if not path.name.startswith("."))
+        return [
+            self._folder / file.path
+            for file in files_in(self._folder, SUFFIXES)
+            if self._only is None or file.path in self._only
+        ]
 
     def _parsed(self, path: Path) -> _Spooled:
         state = _state(path)
-        shape = measure(path)
-        digest = shape.sha256.removeprefix("sha256:")
-        folder = self._spool / f"{digest}-{PARSER_VERSION}.{load_rules().version}"
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        folder = self._spool / f"{digest}-{self._reading()}"
         if not (folder / _INDEX).exists():
-            self._parse_into(folder, path, shape)
-            if _state(path) != state:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise StoreUnavailable(f"{path.name}: changed while it was read; try again")
-        source = SourceFile(shape.sha256, path.name, shape.size, SOURCE_KIND)
+            self._parse_into(folder, path)
+        if _state(path) != state:
+            # What was hashed may not be what was parsed.
+            shutil.rmtree(folder, ignore_errors=True)
+            raise _Changing(f"{path.name}: changed while it was read; try again")
+        source = SourceFile(f"sha256:{digest}", path.name, state[0], SOURCE_KIND)
         return _Spooled(_export(source, json.loads((folder / _INDEX).read_text("utf-8"))), folder)
 
-    def _parse_into(self, folder: Path, path: Path, shape: FileShape) -> None:
+    def _reading(self) -> str:
+        """What decides, besides the file, what is read of it."""
+        key = "named" if self._pseudonyms is None else self._pseudonyms.fingerprint
+        rules = self._rules.digest.removeprefix("sha256:")[:8]
+        return f"{PARSER_VERSION}-{self._max_record_bytes}-{rules}-{key}"
+
+    def _parse_into(self, folder: Path, path: Path) -> None:
         """Parse beside `folder`, then rename: a spool that exists is whole."""
-        layout = layout_of(path)
-        account = layout[0] == "account"
-        longest = shape.longest_account_record if account else shape.longest_chat_record
-        if longest > self._max_record_bytes:
-            raise ValidationFailed(
-                f"{path.name}: a record of {longest} bytes, over the limit of "
-                f"{self._max_record_bytes}; no message is that large"
-            )
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=".parsing-", dir=self._spool))
         except OSError as error:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
         try:
-            index = _write(work, read_export(path, layout))
+            batches = read_export(
+                path, self._rules, self._pseudonyms, max_record_bytes=self._max_record_bytes
+            )
+            index = _write(work, batches)
             (work / _INDEX).write_text(json.dumps(index, sort_keys=True), "utf-8")
             _put_in_place(work, folder)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -86,4 +86,5 @@ def alert_extraction(
     for name, output in outputs.items():
         key = dg.AssetKey(name)
         if key in context.selected_asset_keys:
-            yield dg.MaterializeResult(asset_key=key, value=((day, output(day)) for day in days))
+            value = [(day, partial(output, day)) for day in days]
+            yield dg.MaterializeResult(asset_key=key, value=value)

@@ -1,6 +1,7 @@
 """Candle slices around the calls of a day."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,7 @@ from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.handlers.export_slices import slices_of_day
 
 candle_files = dg.AssetSpec(
@@ -41,9 +43,10 @@ def ohlcv_slices(
     with a reason; the grade of each slice is a tag.
     """
     source = lake.lake.candle_source
+
+    def slices(day: str) -> PartitionOutput:
+        return slices_of_day(date.fromisoformat(day), alerts.require(day), source)
+
     return dg.MaterializeResult(
-        value=(
-            (day, slices_of_day(date.fromisoformat(day), alerts.require(day), source))
-            for day in sorted(context.partition_keys)
-        )
+        value=((day, partial(slices, day)) for day in sorted(context.partition_keys))
     )

@@ -1,6 +1,7 @@
 """Telegram messages by day, from the exports in the inbox."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -38,10 +39,10 @@ def telegram_messages(
     Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the
     order in which they came. Nothing that was once seen is lost, also if a later export lacks it.
     """
-    source = lake.lake.alert_source
+    source = lake.lake.readable_exports
     return dg.MaterializeResult(
         value=(
-            (day, messages_of_day(source, date.fromisoformat(day)))
+            (day, partial(messages_of_day, source, date.fromisoformat(day)))
             for day in sorted(context.partition_keys)
         )
     )

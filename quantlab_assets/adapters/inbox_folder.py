@@ -1,0 +1,26 @@
+"""What lies in an inbox folder, without opening a file."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from quantlab_assets.ports.inbox import InboxFile
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[InboxFile]:
+    """The files below `folder` with one of the suffixes (lower case, with dot), by path.
+
+    Hidden files and folders are left out: that is how a writer keeps a half-written file back. A
+    folder that does not exist is empty.
+    """
+    found = []
+    for path in folder.rglob("*"):
+        below = path.relative_to(folder)
+        if path.suffix.lower() not in suffixes or any(p.startswith(".") for p in below.parts):
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # gone between the look at the folder and the look at the file
+            continue
+        if path.is_file():
+            found.append(InboxFile(below.as_posix(), status.st_size, status.st_mtime_ns))
+    return sorted(found, key=lambda file: file.path)

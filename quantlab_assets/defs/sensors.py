@@ -1,0 +1,150 @@
+"""Sensors that watch the inboxes: thin shells around `handlers.inbox_changes`.
+
+Each looks at its folder, reads what has settled, asks the lake which days that changes, and starts
+one run for each range of such days. Off unless switched on.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import dagster as dg
+
+from quantlab_assets.defs.jobs import ingestion, slices_and_coverage
+from quantlab_assets.defs.partitions import day_range_tags, days_there_are
+from quantlab_assets.defs.resources import CandleFileCheck, LakeResource
+from quantlab_assets.handlers.changed_days import (
+    days_calling,
+    days_with_new_messages,
+    days_with_new_slices,
+)
+from quantlab_assets.handlers.inbox_changes import (
+    InboxDecision,
+    KnownFile,
+    ReadFile,
+    RefusedFile,
+    decide,
+    from_cursor,
+    reconsidered,
+    settled_files,
+    to_cursor,
+)
+from quantlab_assets.ports.inbox import InboxFile
+
+INTERVAL_S = 30
+READING_S = 20.0
+"""How long a tick goes on opening files; Dagster gives a tick 60 s, the rest waits for the next."""
+TOKEN_NAMES = "tokens.csv"  # noqa: S105
+
+Memory = Mapping[str, KnownFile]
+
+
+def inbox_sensors(
+    *, interval_s: int = INTERVAL_S, running: bool = False
+) -> list[dg.SensorDefinition]:
+    """Both inbox sensors; `running` switches them on from the start."""
+    status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
+
+    @dg.sensor(job=ingestion, minimum_interval_seconds=interval_s, default_status=status)
+    def telegram_inbox(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        """Runs the days that new or changed Telegram exports change, and the day before each.
+
+        A file counts once its size and time are the same at two ticks. One that is no export is put
+        on record as quarantined and does not hold up the others.
+        """
+        return _result(context, lake, "telegram", telegram_tick(lake, from_cursor(context.cursor)))
+
+    @dg.sensor(job=slices_and_coverage, minimum_interval_seconds=interval_s, default_status=status)
+    def candle_inbox(
+        context: dg.SensorEvaluationContext, lake: LakeResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Runs the days whose slices new or changed candle files change.
+
+        A file counts once its size and time are the same at two ticks. One without a candle is put
+        on record as quarantined and does not hold up the others.
+        """
+        if lake.candle_files() is None:
+            return dg.SkipReason("candles come from a database; there is no folder to watch")
+        return _result(context, lake, "candles", candle_tick(lake, from_cursor(context.cursor)))
+
+    return [telegram_inbox, candle_inbox]
+
+
+def telegram_tick(
+    lake: LakeResource, memory: Memory, clock: Callable[[], float] = time.monotonic
+) -> InboxDecision:
+    """One look at the Telegram inbox."""
+    listing = lake.telegram_files()
+    stop = clock() + READING_S
+    read: list[ReadFile] = []
+    refused: list[RefusedFile] = []
+    for file in settled_files(memory, listing):
+        if clock() > stop:
+            break
+        source = lake.telegram_file(file.path)
+        refused += [RefusedFile(file, refusal.reason) for refusal in source.refused()]
+        for export in source.exports():
+            days = days_with_new_messages(lake.lake.store, "telegram_messages", source)
+            read.append(ReadFile(file, export.source.sha256, days))
+    return decide(memory, listing, read, refused, span=days_there_are(), day_before=True)
+
+
+def candle_tick(lake: LakeResource, memory: Memory) -> InboxDecision:
+    """One look at the candle inbox."""
+    listing = lake.candle_files() or []
+    settled = settled_files(memory, listing)
+    if not settled:
+        return decide(memory, listing, [], [], span=days_there_are(), day_before=False)
+    folder = lake.candle_folder()
+    checks = {check.path: check for check in folder.check()}
+    refused: list[RefusedFile] = []
+    named: dict[InboxFile, CandleFileCheck] = {}
+    read: list[ReadFile] = []
+    for file in settled:
+        check = checks.get(file.path)
+        if check is None and file.path == TOKEN_NAMES:
+            # It says which tokens files are about: what was refused may be known by now.
+            memory = reconsidered(memory)
+            read.append(ReadFile(file, f"{TOKEN_NAMES} {file.mtime_ns}", ()))
+        elif check is not None and not check.series:
+            reason = check.refused[1] if check.refused else "no row of it is a candle"
+            refused.append(RefusedFile(file, reason))
+        elif check is not None and check.source is not None and check.source.size == file.size:
+            named[file] = check
+    store = lake.lake.store
+    called = days_calling(store, {token for check in named.values() for token in _tokens(check)})
+    days = days_with_new_slices(store, "ohlcv_slices", folder, called)
+    read += [ReadFile(file, _content(check), days) for file, check in named.items()]
+    return decide(memory, listing, read, refused, span=days_there_are(), day_before=False)
+
+
+def _tokens(check: CandleFileCheck) -> set[tuple[str, str]]:
+    return {(series.token.chain, series.token.address) for series in check.series}
+
+
+def _content(check: CandleFileCheck) -> str:
+    """Bytes and tokens: one table of prices under two names may be about two tokens."""
+    assert check.source is not None
+    keys = sorted({series.token.key for series in check.series})
+    return " ".join([check.source.sha256, *keys])
+
+
+def _result(
+    context: dg.SensorEvaluationContext, lake: LakeResource, inbox: str, decision: InboxDecision
+) -> dg.SensorResult:
+    for refusal in decision.refused:
+        path = f"{inbox}/{refusal.file.path}"
+        lake.lake.file_quarantine.record(path, refusal.reason)
+        context.log.warning(f"{path} is left out: {refusal.reason}")
+    requests = [
+        dg.RunRequest(run_key=each.run_key, tags=day_range_tags(each.first, each.last))
+        for each in decision.ranges
+    ]
+    cursor = to_cursor(decision.memory)
+    if requests:
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
+    return dg.SensorResult(skip_reason=_why_nothing(decision.memory.values()), cursor=cursor)
+
+
+def _why_nothing(files: Iterable[KnownFile]) -> str:
+    waiting = sum(file.verdict == "settling" for file in files)
+    return f"{waiting} files have yet to settle" if waiting else "nothing new in the inbox"
