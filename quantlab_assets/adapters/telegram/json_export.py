@@ -1,47 +1,68 @@
 """Telegram Desktop's JSON export, of one chat or of a whole account, streamed record by record.
 
-A record becomes a row of `telegram_messages`, or a row of `alerts_quarantine` with a code that says
-why it could not be read. Nothing in a record can make the reading fail; a file that is not JSON, or
-no export, is refused as a whole. See docs/alerts.md.
+The file is cut into records and the skeleton around them (`structure`). The skeleton goes through a
+streaming parser, which refuses a file that is no JSON, no export, or cut off, as a whole. Each
+record is decoded by itself: it becomes a row of `telegram_messages`, or a row of
+`alerts_quarantine` with its original bytes and a code that says why it could not be read. Nothing
+in a record can make the reading fail, or cost the records around it. See docs/alerts.md.
 
-Numbers are read with `use_float`: without it ijson's C backend crashes the process on an integer of
-more digits than Python converts. An integer beyond 64 bits therefore refuses the file.
+The skeleton's numbers are read with `use_float`: without it ijson's C backend crashes the process
+on an integer of more digits than Python converts.
 """
 
+import base64
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, NoReturn
 
 import ijson
 import polars as pl
-from ijson.common import ObjectBuilder
 
+from quantlab_assets.adapters.telegram.structure import (
+    ACCOUNT_LEVEL,
+    CHAT_LEVEL,
+    Oversized,
+    Record,
+    RecordSplitter,
+)
 from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
-from quantlab_assets.domain.telegram.rules import Rules, load_rules
+from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
+from quantlab_assets.domain.telegram.rules import Rules, load_rules, normal_name
 from quantlab_assets.domain.telegram.senders import sender_kind
 
-PARSER_VERSION: Final = "json-1"
+PARSER_VERSION: Final = "json-2"
 INGEST_SOURCE: Final = "telegram_json"
 
 MAX_TEXT: Final = 100_000
 """Longest text of a message, in characters; Telegram itself allows 4,096."""
-MAX_RAW: Final = 65_536
-"""How much of an unreadable record is kept, in characters of its JSON."""
+MAX_RECORD_BYTES: Final = 32 << 20
+"""The largest record that is decoded; a larger one is quarantined by itself."""
+MAX_KEPT: Final = 1 << 20
+"""How much of an unreadable record is kept, in bytes."""
+MAX_KEPT_IN_ALL: Final = 64 << 20
+"""How much of all unreadable records of an export is kept; of those after it `MAX_KEPT_AFTER`."""
+MAX_KEPT_AFTER: Final = 1024
+NOT_UTF8: Final = "base64:"
+"""What kept bytes begin with that are no UTF-8; a JSON record never begins so."""
 
+_CHUNK: Final = 1 << 20
 _BATCH_RECORDS: Final = 20_000
 _BATCH_CHARACTERS: Final = 8_000_000
-_EARLIEST: Final = datetime(2013, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FAR: Final = 10**10
+_EARLIEST: Final = int(datetime(2013, 1, 1, tzinfo=UTC).timestamp())
+_LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
+_SECOND: Final = 1_000_000
 _SECONDS: Final = re.compile(r"-?[0-9]{1,11}")
 _INT64: Final = range(-(2**63), 2**63)
+_PEOPLE: Final = ("personal_chat", "saved_messages")
+"""Types of chat whose name and id are a person's."""
+_MENTIONS: Final = ("mention", "mention_name")
 _EXPECTED: Final = (
     "expected Telegram Desktop's JSON export: an object with `messages` (one chat) or `chats.list` "
     "(an account)"
@@ -56,10 +77,12 @@ Layout = Literal["chat", "account"]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A chat as its export names it; `chat_id` is None if it has no valid id."""
+    """A chat as its export names it; `chat_id` is None if it has no valid id. `personal` if it is
+    with one person, so that its name and id are that person's."""
 
     chat_id: int | None
     name: str | None
+    personal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,13 @@ class Batch:
 
     messages: pl.DataFrame
     unreadable: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """An element of a list of messages that is no object and no list."""
+
+    value: Any
 
 
 class _RefusedError(Exception):
@@ -86,117 +116,268 @@ def layout_of(path: Path) -> tuple[Layout, Chat]:
     """
     header: dict[str, Any] = {}
     found: Layout | None = None
-    with _opened(path) as file, _json_errors(path, 0):
-        for prefix, event, value in ijson.parse(file, use_float=True):
-            if prefix in ("chats.list", "left_chats.list") and event == "start_array":
-                return "account", Chat(None, None)
-            if prefix == "messages" and event == "start_array":
-                found = "chat"
-            elif prefix in ("id", "name") and event in ("number", "string"):
-                header[prefix] = value
-            if found and "id" in header:
-                break
+    with _opened(path) as file:
+        for events, _, _ in _skeleton(path, file, CHAT_LEVEL, 0, kept_bytes=0):
+            for prefix, event, value in events:
+                if event == "map_key" and value == "list" and prefix in ("chats", "left_chats"):
+                    return "account", Chat(None, None)
+                if prefix == "messages" and event == "start_array":
+                    found = "chat"
+                elif prefix in _HEADER and event in ("number", "string"):
+                    header[prefix] = value
+                if found and "id" in header:
+                    return found, _chat(header)
     if found is None:
-        raise ValidationFailed(f"{path.name}: not a Telegram export; {_EXPECTED}")
+        raise _no_export(path)
     return found, _chat(header)
 
 
-def read_export(path: Path, layout: tuple[Layout, Chat] | None = None) -> Iterator[Batch]:
+def _no_export(path: Path) -> ValidationFailed:
+    return ValidationFailed(f"{path.name}: not a Telegram export; {_EXPECTED}")
+
+
+def read_export(
+    path: Path,
+    rules: Rules | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    *,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Batch]:
     """The records of an export in batches of bounded size.
 
+    With `pseudonyms` no name or id of a person is in them, and no bytes of unreadable records.
     Raises `ValidationFailed` if the JSON is damaged or cut off, with batches before that wasted: a
     caller keeps nothing of such a file.
     """
-    kind, chat = layout or layout_of(path)
-    rows = _Rows()
-    read = 0
-    with _opened(path) as file:
-        records = _chat_records(file, chat) if kind == "chat" else _account_records(file)
-        while True:
-            with _json_errors(path, read):
-                record = next(records, None)
-            if record is None:
-                break
-            read += 1
-            rows.add(*record)
-            if rows.full:
-                yield rows.take()
+    layout, chat = layout_of(path)
+    rows = _Rows(rules or load_rules(), pseudonyms)
+    for of, record in _records(path, layout, chat, max_record_bytes):
+        rows.add(of, record)
+        if rows.full:
+            yield rows.take()
     yield rows.take()
 
 
-def _chat_records(file: BinaryIO, chat: Chat) -> Iterator[tuple[Chat, Any]]:
-    for record in ijson.items(file, "messages.item", use_float=True):
-        yield chat, record
+def read_record(chat: Chat, record: bytes, rules: Rules | None = None) -> Batch:
+    """One record by itself: one row of one of the two frames."""
+    rows = _Rows(rules or load_rules(), None)
+    rows.add(chat, record)
+    return rows.take()
 
 
-def _account_records(file: BinaryIO) -> Iterator[tuple[Chat, Any]]:
-    """Records with their chat, from both lists of an account. `ijson.items` would lose the chat."""
-    lists = ("chats.list.item", "left_chats.list.item")
-    starts = {f"{item}": item for item in lists}
-    scalars = {f"{item}.{name}": name for item in lists for name in ("id", "name")}
-    records = {f"{item}.messages.item" for item in lists}
+_HEADER: Final = ("id", "name", "type")
+_Events = list[tuple[str, str, Any]]
+
+
+def _skeleton(
+    path: Path, file: BinaryIO, level: int, max_record_bytes: int, kept_bytes: int = MAX_KEPT
+) -> Iterator[tuple[_Events, list[Record], int]]:
+    """The events of the skeleton chunk by chunk, with the records that end in the chunk, and how
+    many records there were before."""
+    splitter = RecordSplitter(level, max_bytes=max_record_bytes, kept_bytes=kept_bytes)
+    events: Any = ijson.sendable_list()
+    parser = ijson.parse_coro(events, use_float=True)
+    read = 0
+    while chunk := file.read(_CHUNK):
+        skeleton, records = splitter.feed(chunk)
+        if skeleton:
+            with _json_errors(path, read):
+                parser.send(skeleton)
+        yield events, records, read
+        events.clear()
+        read += len(records)
+    with _json_errors(path, read):
+        parser.close()
+    yield events, [], read
+
+
+def _records(
+    path: Path, layout: Layout, chat: Chat, max_record_bytes: int
+) -> Iterator[tuple[Chat, Record | Scalar]]:
+    """Records with their chat: of the one chat, or from both lists of an account."""
+    if layout == "chat":
+        level, lists, wholes = CHAT_LEVEL, {"messages.item"}, {"messages"}
+    else:
+        wholes = {"chats.list", "left_chats.list"}
+        level, lists = ACCOUNT_LEVEL, {f"{whole}.item.messages.item" for whole in wholes}
+    starts = {item.removesuffix(".messages.item") for item in lists} - lists
+    scalars = {f"{item}.{name}": name for item in starts for name in _HEADER}
     header: dict[str, Any] = {}
-    chat: Chat | None = None
-    builder: ObjectBuilder | None = None
-    inside = ""
-    for prefix, event, value in ijson.parse(file, use_float=True):
-        if builder is not None:
-            builder.event(event, value)
-            if prefix == inside and event in ("end_map", "end_array"):
-                yield chat or Chat(None, None), builder.value
-                builder = None
-        elif prefix in records:
-            chat = chat or _chat(header)
-            if event in ("start_map", "start_array"):
-                builder, inside = ObjectBuilder(), prefix
-                builder.event(event, value)
-            else:
-                yield chat, value
-        elif prefix in scalars and event in ("number", "string"):
-            header[scalars[prefix]] = value
-        elif prefix in starts and event == "start_map":
-            header, chat = {}, None
+    current: Chat | None = chat if layout == "chat" else None
+    waiting: deque[Record] = deque()
+    depth = 0
+    is_export = False
+    with _opened(path) as file:
+        for events, records, _ in _skeleton(path, file, level, max_record_bytes):
+            waiting.extend(records)
+            for prefix, event, value in events:
+                if event in ("start_map", "start_array"):
+                    if depth == level:
+                        record = waiting.popleft()
+                        if prefix in lists:
+                            current = current or _chat(header)
+                            yield current, record
+                    elif prefix in starts:
+                        header, current = {}, None
+                    elif prefix in wholes and event == "start_array":
+                        is_export = True
+                    depth += 1
+                elif event in ("end_map", "end_array"):
+                    depth -= 1
+                elif prefix in lists:
+                    current = current or _chat(header)
+                    yield current, Scalar(value)
+                elif prefix in scalars and event in ("number", "string"):
+                    header[scalars[prefix]] = value
+    if not is_export:
+        raise _no_export(path)
 
 
 def _chat(header: Mapping[str, Any]) -> Chat:
     name = header.get("name")
     return Chat(
-        chat_id=_int64(header.get("id")), name=_clean(name) if isinstance(name, str) else None
+        chat_id=_int64(header.get("id")),
+        name=_clean(name) if isinstance(name, str) else None,
+        personal=header.get("type") in _PEOPLE,
     )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 @dataclass(slots=True)
 class _Rows:
     """Rows read so far, by column."""
 
-    rules: Rules = field(default_factory=load_rules)
+    rules: Rules
+    pseudonyms: Pseudonyms | None
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     unreadable: list[tuple[Any, ...]] = field(default_factory=list)
     characters: int = 0
-    kinds: dict[tuple[str | None, str | None, bool], str] = field(default_factory=dict)
+    kept: int = 0
+    kinds: dict[tuple[Any, ...], tuple[str | None, str | None, str]] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
         count = len(self.messages) + len(self.unreadable)
         return count >= _BATCH_RECORDS or self.characters >= _BATCH_CHARACTERS
 
-    def add(self, chat: Chat, record: Any) -> None:
+    def add(self, chat: Chat, record: Record | Scalar) -> None:
+        known: Any = {}
         try:
-            row = self._row(chat, record)
+            known = _decoded(record)
+            row = self._row(chat, known)
             self.messages.append(row)
             self.characters += len(row[-3]) + len(row[-2])
         except _RefusedError as refused:
-            kept = _unreadable_row(chat, record, refused)
-            self.unreadable.append(kept)
-            self.characters += len(kept[4])
+            self._refuse(chat, record, known, refused)
+        except RecursionError:
+            deep = _RefusedError("unknown_shape", "brackets nest too deep for any message")
+            self._refuse(chat, record, {}, deep)
 
     def take(self) -> Batch:
-        batch = Batch(
-            pl.DataFrame(self.messages, schema=STAGED, orient="row"),
-            pl.DataFrame(self.unreadable, schema=UNREADABLE, orient="row"),
-        )
+        batch = Batch(_frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE))
         self.messages, self.unreadable, self.characters = [], [], 0
         return batch
+
+    def _refuse(self, chat: Chat, record: Record | Scalar, known: Any, why: _RefusedError) -> None:
+        known = known if isinstance(known, dict) else {}
+        try:
+            posted = _time(known, "date", "date_unixtime")
+        except _RefusedError:
+            posted = None
+        name, sender_id = known.get("from"), known.get("from_id")
+        sender = _clean(name) if isinstance(name, str) else None
+        if sender is not None:
+            sender, _, _ = self._sender(
+                sender, sender_id if isinstance(sender_id, str) else None, service=False
+            )
+        text, cut = self._kept(record)
+        chat_id, _ = self._named(chat)
+        row = (chat_id, _int64(known.get("id")), posted, sender, text, why.code)
+        self.unreadable.append((*row, _clean(why.reason) + cut))
+        self.characters += len(text or "")
+
+    def _kept(self, record: Record | Scalar) -> tuple[str | None, str]:
+        """The original bytes of a record as text, and what to add to the reason if they are cut."""
+        if self.pseudonyms is not None:
+            return None, "; its bytes are not kept, since names are replaced by pseudonyms"
+        if isinstance(record, Scalar):
+            raw = json.dumps(record.value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            size = len(raw)
+        elif isinstance(record, Oversized):
+            raw, size = record.head, record.size
+        else:
+            raw, size = record, len(record)
+        limit = MAX_KEPT if self.kept < MAX_KEPT_IN_ALL else MAX_KEPT_AFTER
+        raw = raw[:limit]
+        self.kept += len(raw)
+        cut = f"; only its first {len(raw)} bytes of {size} are kept" if len(raw) < size else ""
+        try:
+            return raw.decode(), cut
+        except UnicodeDecodeError as error:
+            if cut and error.end == len(raw) and error.reason == "unexpected end of data":
+                return raw[: error.start].decode(), cut
+            return NOT_UTF8 + base64.b64encode(raw).decode(), cut
+
+    def _named(self, chat: Chat) -> tuple[int | None, str | None]:
+        if self.pseudonyms is None or not chat.personal:
+            return chat.chat_id, chat.name
+        return (
+            None if chat.chat_id is None else self.pseudonyms.chat_id(chat.chat_id),
+            None if chat.name is None else self._person(chat.name),
+        )
+
+    def _sender(
+        self, name: str | None, sender_id: str | None, *, service: bool
+    ) -> tuple[str | None, str | None, str]:
+        """Name and id as they are stored, and the kind. Only people get pseudonyms."""
+        identity = (name, sender_id, service)
+        known = self.kinds.get(identity)
+        if known is None:
+            kind = sender_kind(name, sender_id, service, self.rules)
+            known = (name, sender_id, kind)
+            if (
+                self.pseudonyms is not None
+                and sender_kind(name, sender_id, False, self.rules) == "human"
+            ):
+                known = (
+                    None if name is None else self.pseudonyms.name(name),
+                    None if sender_id is None else self.pseudonyms.sender_id(sender_id),
+                    kind,
+                )
+            self.kinds[identity] = known
+        return known
+
+    def _person(self, name: str) -> str:
+        """A name that stands alone: kept if it is a bot's or a feed's."""
+        if self.pseudonyms is None or sender_kind(name, None, False, self.rules) != "human":
+            return name
+        return self.pseudonyms.name(name)
+
+    def _parts(self, value: Any) -> Any:
+        """Parts of text with the people mentioned in them replaced; whatever else is left alone."""
+        if self.pseudonyms is None or not isinstance(value, list):
+            return value
+        return [
+            {**part, "text": self._mention(part["text"])}
+            if isinstance(part, dict)
+            and part.get("type") in _MENTIONS
+            and isinstance(part.get("text"), str)
+            else part
+            for part in value
+        ]
+
+    def _mention(self, text: str) -> str:
+        """`@name` with the name replaced; a bot's user name ends in `bot` and is kept."""
+        at, name = ("@", text[1:]) if text.startswith("@") else ("", text)
+        if normal_name(name).endswith("bot"):
+            return text
+        return at + self._person(_clean(name))
 
     def _row(self, chat: Chat, record: Any) -> tuple[Any, ...]:
         if not isinstance(record, dict):
@@ -216,23 +397,25 @@ class _Rows:
         if edited is not None and edited < posted:
             raise _RefusedError("bad_date", "the record was edited before it was posted")
         service = kind == "service" or "action" in record
-        name = _text_or_none(record, "actor" if service else "from")
-        sender_id = _sender_id(record, "actor_id" if service else "from_id")
-        text, entities = _text(record)
-        identity = (name, sender_id, service)
-        if identity not in self.kinds:
-            self.kinds[identity] = sender_kind(*identity, self.rules)
+        name, sender_id, sent_by = self._sender(
+            _text_or_none(record, "actor" if service else "from"),
+            _sender_id(record, "actor_id" if service else "from_id"),
+            service=service,
+        )
+        text, entities = _text(
+            record, self._parts(record.get("text", "")), self._parts(record.get("text_entities"))
+        )
+        forwarded = _text_or_none(record, "forwarded_from")
         return (
-            chat.chat_id,
-            chat.name,
+            *self._named(chat),
             message_id,
             posted,
             edited,
             name,
             sender_id,
-            self.kinds[identity],
+            sent_by,
             _reply_to(record),
-            _text_or_none(record, "forwarded_from"),
+            None if forwarded is None else self._person(forwarded),
             service,
             text,
             entities,
@@ -240,32 +423,39 @@ class _Rows:
         )
 
 
-def _unreadable_row(chat: Chat, record: Any, refused: _RefusedError) -> tuple[Any, ...]:
-    known = record if isinstance(record, dict) else {}
-    try:
-        posted = _time(known, "date", "date_unixtime")
-    except _RefusedError:
-        posted = None
-    sender = known.get("from")
-    raw = json.dumps(record, ensure_ascii=False, default=str)[:MAX_RAW]
-    return (
-        chat.chat_id,
-        _int64(known.get("id")),
-        posted,
-        _clean(sender) if isinstance(sender, str) else None,
-        _clean(raw),
-        refused.code,
-        _clean(refused.reason),
+def _decoded(record: Record | Scalar) -> Any:
+    if isinstance(record, bytes):
+        try:
+            return _decode(record.decode())
+        except UnicodeDecodeError:
+            raise _RefusedError("bad_json", "the record is not UTF-8") from None
+        except ValueError as error:
+            cause = str(error).splitlines()[0][:120]
+            raise _RefusedError("bad_json", f"the record is not JSON: {cause}") from None
+    if isinstance(record, Scalar):
+        return record.value
+    raise _RefusedError(
+        "oversized_record", f"the record has {record.size} bytes; no message is that large"
     )
 
 
-def _time(record: Mapping[str, Any], local: str, unix: str) -> datetime | None:
-    """The time of a record in UTC; None if it has none. Unix seconds win; a clock time needs an
-    offset. Old exports write the epoch for "never edited"."""
+def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
+    """Rows as a frame; times are given in microseconds."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, pl.Int64).cast(dtype)
+            if isinstance(dtype, pl.Datetime)
+            else pl.Series(name, values, dtype)
+            for (name, dtype), values in zip(schema.items(), columns, strict=True)
+        ]
+    )
+
+
+def _time(record: Mapping[str, Any], local: str, unix: str) -> int | None:
+    """The time of a record in microseconds since 1970, UTC; None if it has none. Unix seconds win;
+    a clock time needs an offset. Old exports write the epoch for "never edited"."""
     seconds = record.get(unix)
-    clock = record.get(local)
-    if seconds is None and clock is None:
-        return None
     if seconds is not None:
         number = _int64(seconds)
         if number is None and isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
@@ -274,7 +464,10 @@ def _time(record: Mapping[str, Any], local: str, unix: str) -> datetime | None:
             raise _RefusedError("bad_date", f"{unix} is {_shown(seconds)}, not Unix seconds")
         if number == 0 and local == "edited":
             return None
-        return _in_range(_EPOCH, number, unix)
+        return _in_range(number * _SECOND, unix)
+    clock = record.get(local)
+    if clock is None:
+        return None
     if not isinstance(clock, str):
         raise _RefusedError("bad_date", f"{local} is {_shown(clock)}, not a time")
     try:
@@ -286,23 +479,23 @@ def _time(record: Mapping[str, Any], local: str, unix: str) -> datetime | None:
     if moment.tzinfo is None:
         raise _RefusedError("bad_date", f"{local} has no offset and there is no {unix}")
     try:
-        return _in_range(moment.astimezone(UTC), 0, local)
-    except OverflowError:
+        whole = int(moment.replace(microsecond=0).timestamp())
+    except (OverflowError, ValueError):
         raise _RefusedError("bad_date", f"{local} is out of range") from None
+    return _in_range(whole * _SECOND + moment.microsecond, local)
 
 
-def _in_range(base: datetime, seconds: int, name: str) -> datetime:
-    if (
-        not -_FAR <= seconds <= _FAR
-        or not _EARLIEST <= (moment := base + timedelta(seconds=seconds)) < _LATEST
-    ):
+def _in_range(moment: int, name: str) -> int:
+    if not _EARLIEST * _SECOND <= moment < _LATEST * _SECOND:
         raise _RefusedError("bad_date", f"{name} is not between 2013 and 2100")
     return moment
 
 
-def _text(record: Mapping[str, Any]) -> tuple[str, str]:
-    """The text, and its entities as JSON: a list of `{type, text, href?}` without plain parts."""
-    value = record.get("text", "")
+def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
+    """The text, and its entities as JSON: a list of `{type, text, href?}` without plain parts.
+
+    `value` and `told` are the record's `text` and `text_entities`.
+    """
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list):
         raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
@@ -312,7 +505,7 @@ def _text(record: Mapping[str, Any]) -> tuple[str, str]:
         raise _RefusedError("unknown_shape", "a part of text holds no text") from None
     if len(text) > MAX_TEXT:
         raise _RefusedError("oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}")
-    entities = _entities(record.get("text_entities") or parts)
+    entities = _entities(told or parts)
     if "inline_bot_buttons" in record:
         entities += _buttons(record["inline_bot_buttons"])
     if not entities:
@@ -373,7 +566,8 @@ def _sender_id(record: Mapping[str, Any], name: str) -> str | None:
 def _text_or_none(record: Mapping[str, Any], name: str) -> str | None:
     value = record.get(name)
     if value is not None and not isinstance(value, str):
-        raise _RefusedError("unknown_shape", f"{name} is {_shown(value)}, not text")
+        # Not what it is: it may name a person.
+        raise _RefusedError("unknown_shape", f"{name} is {type(value).__name__}, not text")
     return None if value is None else _clean(value)
 
 

@@ -1,27 +1,23 @@
-"""A pass over the raw bytes of a JSON file that bounds what a parser may be made to do.
+"""Cuts a JSON stream into its records and the skeleton around them, in bounded memory.
 
-Nested brackets make a path-tracking parser quadratic, and one endless record makes a streaming one
-hold it all. Both are measured here before any parser runs, at the speed of the hash that needs the
-same pass.
+One vectorised pass over brackets and quotes finds the exact bytes of every container at a given
+level. What is left, with `{}` in their places, is small and shallow, so that a streaming parser can
+check it; each record is then read, kept or refused by itself. If both are valid, so was the file.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from quantlab_assets.domain.errors import ValidationFailed
-
-MAX_DEPTH: Final = 64
 CHAT_LEVEL: Final = 2
 """Brackets open around a record of a chat export: the object and its list of messages."""
 ACCOUNT_LEVEL: Final = 5
 """The same of an account export: the object, `chats`, its `list`, a chat, its list of messages."""
 
-_CHUNK: Final = 1 << 20
+PLACE: Final = b"{}"
+"""What stands for a record in the skeleton."""
+
 _QUOTE: Final = 2
 _MARK: Final = np.zeros(256, np.int8)
 _MARK[list(b"{[")] = 1
@@ -30,76 +26,97 @@ _MARK[ord('"')] = _QUOTE
 
 
 @dataclass(frozen=True, slots=True)
-class FileShape:
-    """A file's hash (`sha256:<hex>`), its size, and the longest stretch of bytes with more brackets
-    open than around a record of a chat, and of an account."""
+class Oversized:
+    """A record over the limit: its first bytes, and how many it has."""
 
-    sha256: str
+    head: bytes
     size: int
-    longest_chat_record: int
-    longest_account_record: int
 
 
-def measure(path: Path, *, max_depth: int = MAX_DEPTH) -> FileShape:
-    """Hash a file and measure its structure, in constant memory.
+Record = bytes | Oversized
 
-    Raises `ValidationFailed` if brackets nest deeper than `max_depth`.
+
+class RecordSplitter:
+    """Cuts chunks of a JSON text into the containers at `level` and the skeleton around them.
+
+    A record of more than `max_bytes` is counted, and only its first `kept_bytes` are held.
     """
-    digest, scan = hashlib.sha256(), _Scan()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            scan.feed(chunk)
-            if scan.deepest > max_depth:
-                raise ValidationFailed(
-                    f"{path.name}: brackets nest deeper than {max_depth}; no Telegram export does"
-                )
-    return FileShape(
-        sha256=f"sha256:{digest.hexdigest()}",
-        size=scan.position,
-        longest_chat_record=scan.longest(CHAT_LEVEL),
-        longest_account_record=scan.longest(ACCOUNT_LEVEL),
-    )
 
-
-class _Scan:
-    """Bracket depth outside of strings, chunk by chunk."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.deepest = 0
+    def __init__(self, level: int, *, max_bytes: int, kept_bytes: int) -> None:
+        self._level = level
+        self._max_bytes = max_bytes
+        self._kept_bytes = kept_bytes
         self._depth = 0
         self._in_string = False
         self._escaped = False
-        self._last = {CHAT_LEVEL: 0, ACCOUNT_LEVEL: 0}
-        self._longest = {CHAT_LEVEL: 0, ACCOUNT_LEVEL: 0}
+        self._open: bytearray | None = None
+        self._open_size = 0
 
-    def feed(self, chunk: bytes) -> None:
-        size = len(chunk)
+    def feed(self, chunk: bytes) -> tuple[bytes, list[Record]]:
+        """The skeleton of the chunk, and the records that end in it, in their order."""
+        opens, closes = self._bounds(chunk)
+        skeleton: list[bytes] = []
+        records: list[Record] = []
+        begun = 0
+        if self._open is not None:
+            if not closes:
+                self._extend(chunk)
+                return b"", []
+            begun = closes.pop(0)
+            self._extend(chunk[:begun])
+            records.append(self._close())
+            skeleton.append(PLACE)
+        for first, last in zip(opens, closes, strict=False):
+            skeleton += (chunk[begun:first], PLACE)
+            records.append(self._limited(chunk[first:last]))
+            begun = last
+        if len(opens) > len(closes):
+            skeleton.append(chunk[begun : opens[-1]])
+            self._open, self._open_size = bytearray(), 0
+            self._extend(chunk[opens[-1] :])
+        else:
+            skeleton.append(chunk[begun:])
+        return b"".join(skeleton), records
+
+    def _bounds(self, chunk: bytes) -> tuple[list[int], list[int]]:
+        """Where records begin, and where they end (the byte after), in this chunk."""
         if self._escaped:
             chunk = b" " + chunk[1:]
         self._escaped = (len(chunk) - len(chunk.rstrip(b"\\"))) % 2 == 1
         plain = chunk.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         marks = _MARK[np.frombuffer(plain, np.uint8)]
         at = np.flatnonzero(marks)
-        if at.size:
-            found = marks[at]
-            quotes = found == _QUOTE
-            inside = (np.cumsum(quotes, dtype=np.int32) + self._in_string) % 2 == 1
-            steps = np.where(inside | quotes, 0, found)
-            depth = np.cumsum(steps, dtype=np.int32) + self._depth
-            self._in_string = bool(inside[-1])
-            self._depth = int(depth[-1])
-            self.deepest = max(self.deepest, int(depth.max()))
-            for level in self._last:
-                self._measure(level, at[depth <= level])
-        self.position += size
+        if not at.size:
+            return [], []
+        found = marks[at]
+        quotes = found == _QUOTE
+        inside = (np.cumsum(quotes, dtype=np.int32) + self._in_string) % 2 == 1
+        self._in_string = bool(inside[-1])
+        brackets = ~(inside | quotes)
+        at, steps = at[brackets], found[brackets]
+        if not at.size:
+            return [], []
+        depth = np.cumsum(steps, dtype=np.int64) + self._depth
+        self._depth = int(depth[-1])
+        opens = at[(steps == 1) & (depth == self._level + 1)]
+        closes = at[(steps == -1) & (depth == self._level)] + 1
+        return opens.tolist(), closes.tolist()
 
-    def _measure(self, level: int, at: npt.NDArray[np.intp]) -> None:
-        if at.size:
-            gaps = np.diff(at, prepend=self._last[level] - self.position)
-            self._longest[level] = max(self._longest[level], int(gaps.max()))
-            self._last[level] = self.position + int(at[-1])
+    def _extend(self, more: bytes) -> None:
+        assert self._open is not None
+        self._open_size += len(more)
+        self._open += more
+        if self._open_size > self._max_bytes:
+            del self._open[self._kept_bytes :]
 
-    def longest(self, level: int) -> int:
-        return max(self._longest[level], self.position - self._last[level])
+    def _close(self) -> Record:
+        assert self._open is not None
+        whole, self._open = bytes(self._open), None
+        if self._open_size > self._max_bytes:
+            return Oversized(whole[: self._kept_bytes], self._open_size)
+        return whole
+
+    def _limited(self, record: bytes) -> Record:
+        if len(record) > self._max_bytes:
+            return Oversized(record[: self._kept_bytes], len(record))
+        return record

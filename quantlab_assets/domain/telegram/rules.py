@@ -1,5 +1,9 @@
-"""The rules that are data: bots, feeds, link patterns, network names (`rules.toml`)."""
+"""The rules that are data: bots, feeds, link patterns, network names (`rules.toml`).
 
+A user's own rules are a TOML of the same form, laid over those of the package: see `load_rules`.
+"""
+
+import hashlib
 import re
 import tomllib
 import unicodedata
@@ -9,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
+from quantlab_assets.domain.artifacts import canonical_json
 from quantlab_assets.domain.errors import ValidationFailed
 
 Role = Literal["token", "pair", "other"]
@@ -31,9 +36,13 @@ class LinkRule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`rules.toml`, checked. Names are normalised by `normal_name`."""
+    """`rules.toml`, checked. Names are normalised by `normal_name`.
+
+    `digest` is `sha256:<hex>` of all of it, which every publication records.
+    """
 
     version: int
+    digest: str
     bots: frozenset[str]
     bot_ids: frozenset[str]
     feeds: frozenset[str]
@@ -51,10 +60,16 @@ def normal_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).lower().split())
 
 
-def parse_rules(text: str) -> Rules:
-    """The rules in a TOML text. Raises `ValidationFailed` naming what is wrong with it."""
+def parse_rules(text: str, own: str | None = None) -> Rules:
+    """The rules in a TOML text, with another laid over it.
+
+    Lists of `own` come before the packaged ones, so that its links and patterns match first; a
+    network of a known name gains names; everything else replaces. Raises `ValidationFailed` naming
+    what is wrong.
+    """
     try:
-        return _rules_of(tomllib.loads(text))
+        data = tomllib.loads(text)
+        return _rules_of(data if own is None else _merged(data, tomllib.loads(own)))
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, re.error) as error:
         raise ValidationFailed(
             f"alert rules: {type(error).__name__}: {error}; see docs/alerts.md"
@@ -62,9 +77,46 @@ def parse_rules(text: str) -> Rules:
 
 
 @cache
-def load_rules() -> Rules:
-    """The rules that come with the package, read once."""
-    return parse_rules((files(__package__) / "rules.toml").read_text(encoding="utf-8"))
+def load_rules(own: str | None = None) -> Rules:
+    """The rules that come with the package, read once; with a user's TOML laid over them."""
+    return parse_rules((files(__package__) / "rules.toml").read_text(encoding="utf-8"), own)
+
+
+_NETWORKS: Final = "networks"
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """`own` over `base`. A name that `base` has not is a mistake, and said."""
+    merged = dict(base)
+    for name, value in own.items():
+        path = f"{where}{name}"
+        if name not in base:
+            raise ValidationFailed(
+                f"alert rules: unknown {path!r}; known: {', '.join(sorted(base))}"
+            )
+        if type(value) is not type(base[name]):
+            raise ValidationFailed(
+                f"alert rules: {path} is {type(value).__name__}, not {type(base[name]).__name__}"
+            )
+        if isinstance(value, dict):
+            merged[name] = _merged(base[name], value, f"{path}.")
+        elif path == _NETWORKS:
+            merged[name] = _merged_networks(base[name], value)
+        else:
+            merged[name] = [*value, *base[name]] if isinstance(value, list) else value
+    return merged
+
+
+def _merged_networks(base: list[dict[str, Any]], own: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    networks = {entry["name"]: dict(entry) for entry in base}
+    for entry in own:
+        known = networks.setdefault(entry["name"], {**entry, "names": []})
+        if entry.get("family", known["family"]) != known["family"]:
+            raise ValidationFailed(
+                f"alert rules: network {entry['name']} is of family {known['family']}"
+            )
+        known["names"] = [*entry["names"], *known["names"]]
+    return list(networks.values())
 
 
 def _rules_of(data: Mapping[str, Any]) -> Rules:
@@ -72,6 +124,7 @@ def _rules_of(data: Mapping[str, Any]) -> Rules:
     names = {normal_name(n): entry["name"] for entry in networks for n in entry["names"]}
     return Rules(
         version=data["version"],
+        digest=f"sha256:{hashlib.sha256(canonical_json(data)).hexdigest()}",
         bots=frozenset(map(normal_name, senders["bots"])),
         bot_ids=frozenset(senders["bot_ids"]),
         feeds=frozenset(map(normal_name, senders["feeds"])),

@@ -12,6 +12,7 @@ import pytest
 from quantlab_assets.adapters.telegram import inbox as inbox_module
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
+from quantlab_assets.domain.telegram.rules import load_rules
 
 DAY = date(2025, 11, 7)
 
@@ -106,19 +107,23 @@ def test_a_file_that_is_no_export_is_named(folder: Path, spool: Path) -> None:
         TelegramInbox(folder, spool).read(DAY)
 
 
-def test_a_record_too_large_to_be_a_message_is_refused(folder: Path, spool: Path) -> None:
+def test_a_record_too_large_to_be_a_message_costs_only_itself(folder: Path, spool: Path) -> None:
     put(folder / "result.json", 1, text="x" * 5000)
-    with pytest.raises(ValidationFailed, match="over the limit of 4000"):
-        TelegramInbox(folder, spool, max_record_bytes=4000).exports()
-    assert TelegramInbox(folder, spool, max_record_bytes=6000).exports()[0].records == 1
+    [tight] = TelegramInbox(folder, spool, max_record_bytes=4000).exports()
+    assert (tight.records, tight.unreadable) == (1, 1)
+    [wide] = TelegramInbox(folder, spool, max_record_bytes=6000).exports()
+    assert (wide.records, wide.unreadable) == (1, 0)
 
 
-def test_a_record_too_large_in_an_account_is_refused(folder: Path, spool: Path) -> None:
-    record = {"id": 1, "type": "message", "date_unixtime": "1762514985", "text": "x" * 5000}
-    account = {"chats": {"list": [{"id": 1, "messages": [record]}]}}
-    (folder / "result.json").write_text(json.dumps(account))
-    with pytest.raises(ValidationFailed, match="over the limit"):
-        TelegramInbox(folder, spool, max_record_bytes=4000).exports()
+def test_other_rules_read_an_export_again(folder: Path, spool: Path) -> None:
+    put(folder / "result.json", 1)
+
+    def kinds(inbox: TelegramInbox) -> list[str]:
+        return inbox.read(DAY)[0].messages["sender_kind"].to_list()
+
+    assert kinds(TelegramInbox(folder, spool)) == ["human"]
+    own = load_rules('senders.bots = ["X"]')
+    assert kinds(TelegramInbox(folder, spool, rules=own)) == ["bot"]
 
 
 def test_many_records_are_read_in_bounded_batches(
@@ -144,8 +149,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(
     path = put(folder / "result.json", 1)
     real = inbox_module.read_export
 
-    def interrupted(*arguments: Any) -> Any:
-        yield from real(*arguments)
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        yield from real(*arguments, **options)
         put(path, 1, 2)
         os.utime(path, (1, 1))
 

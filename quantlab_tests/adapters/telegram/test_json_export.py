@@ -1,5 +1,6 @@
 """Reading one export: what becomes a message, what is refused as a record, what as a file."""
 
+import base64
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,8 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantlab_assets.adapters.telegram.json_export import MAX_TEXT, STAGED, UNREADABLE, read_export
-from quantlab_assets.adapters.telegram.structure import measure
+from quantlab_assets.adapters.telegram import json_export
+from quantlab_assets.adapters.telegram.json_export import (
+    MAX_TEXT,
+    NOT_UTF8,
+    STAGED,
+    UNREADABLE,
+    Chat,
+    read_export,
+    read_record,
+)
 from quantlab_assets.domain.errors import QuantlabError, ValidationFailed
 
 PLAIN: dict[str, Any] = {
@@ -228,12 +237,81 @@ class TestRefusedRecords:
         _, unreadable = read(export(tmp_path / "result.json", PLAIN, id="group"))
         assert unreadable["error_code"].to_list() == ["missing_id"]
 
-    def test_the_record_is_kept_as_it_was(self, tmp_path: Path) -> None:
-        _, unreadable = read(export(tmp_path / "result.json", PLAIN | {"id": None}))
-        row = unreadable.row(0, named=True)
-        assert json.loads(row["text"]) == PLAIN | {"id": None}
+    def test_the_bytes_of_the_record_are_kept_as_they_were(self, tmp_path: Path) -> None:
+        raw = (
+            b'{"id" : null,\n "type":"message", "from":"caller_05","date_unixtime":"1762514985" }'
+        )
+        path = tmp_path / "result.json"
+        path.write_bytes(b'{"id": 42, "messages": [ ' + raw + b" , {}]}")
+        row = read(path)[1].row(0, named=True)
+        assert row["text"].encode() == raw
         assert (row["chat_id"], row["sender_name"]) == (42, "caller_05")
         assert row["ts_utc"] == datetime(2025, 11, 7, 11, 29, 45, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b'{"text": "\xff\xfe"}',
+            b'{"text": NaN}',
+            b'{"text": "a\x01b"}',
+            b'{"id": ' + b"1" * 5000 + b"}",
+            b'{"a": 1,}',
+            b"[}",
+            b'{"a" 1}',
+        ],
+    )
+    def test_a_record_that_is_no_json_is_refused_alone(self, tmp_path: Path, raw: bytes) -> None:
+        path = tmp_path / "result.json"
+        whole = json.dumps(PLAIN).encode()
+        path.write_bytes(b'{"id": 42, "messages": [%b, %b, %b]}' % (whole, raw, whole))
+        messages, unreadable = read(path)
+        assert messages.height == 2
+        row = unreadable.row(0, named=True)
+        assert row["error_code"] == "bad_json"
+        kept = row["text"]
+        if kept.startswith(NOT_UTF8):
+            assert base64.b64decode(kept.removeprefix(NOT_UTF8)) == raw
+        else:
+            assert kept.encode() == raw
+
+    @pytest.mark.parametrize("depth", [100, 900, 50_000])
+    def test_deep_nesting_costs_one_record(self, tmp_path: Path, depth: int) -> None:
+        deep = json.dumps(PLAIN).removesuffix("}") + ', "text": ' + "[" * depth + "]" * depth + "}"
+        path = tmp_path / "result.json"
+        path.write_text('{"id": 42, "messages": [' + deep + "," + json.dumps(PLAIN) + "]}")
+        messages, unreadable = read(path)
+        assert (messages.height, unreadable["error_code"].to_list()) == (1, ["unknown_shape"])
+
+    def test_an_oversized_record_costs_one_record(self, tmp_path: Path) -> None:
+        path = export(tmp_path / "result.json", PLAIN | {"text": "x" * 5000}, PLAIN)
+        batches = list(read_export(path, max_record_bytes=4000))
+        [row] = batches[0].unreadable.rows(named=True)
+        assert (row["error_code"], batches[0].messages.height) == ("oversized_record", 1)
+        assert "bytes; no message is that large; only" not in row["error_reason"]
+        account = tmp_path / "account.json"
+        record = PLAIN | {"text": "x" * 5000}
+        account.write_text(
+            json.dumps({"chats": {"list": [{"id": 1, "messages": [record, PLAIN]}]}})
+        )
+        batches = list(read_export(account, max_record_bytes=4000))
+        assert batches[0].unreadable["error_code"].to_list() == ["oversized_record"]
+        assert batches[0].messages.height == 1
+
+    def test_what_is_kept_has_a_limit_that_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(json_export, "MAX_KEPT", 50)
+        monkeypatch.setattr(json_export, "MAX_KEPT_IN_ALL", 60)
+        monkeypatch.setattr(json_export, "MAX_KEPT_AFTER", 10)
+        path = export(tmp_path / "result.json", *[{"text": "é" * 40}] * 3)
+        kept = read(path)[1]
+        assert [len(text.encode()) for text in kept["text"]] == [50, 50, 10]
+        assert "only its first 10 bytes of 252 are kept" in kept["error_reason"][2]
+
+    def test_a_kept_record_can_be_read_again(self, tmp_path: Path) -> None:
+        raw = read(export(tmp_path / "result.json", PLAIN, id="x"))[1]["text"][0]
+        batch = read_record(Chat(42, None), raw.encode())
+        assert batch.messages["message_id"].to_list() == [7]
 
     def test_one_bad_record_does_not_cost_the_others(self, tmp_path: Path) -> None:
         messages, unreadable = read(
@@ -280,6 +358,8 @@ class TestRefusedFiles:
         [
             b"\xff",
             b"NaN",
+            b"{",
+            b"}",
             b'"\x01"',
             b"1" * 5000,
             b"9223372036854775808",
@@ -295,23 +375,25 @@ class TestRefusedFiles:
             read(path)
         assert "\n" not in str(refused.value)
 
-    def test_deep_nesting_is_refused_before_it_is_parsed(self, tmp_path: Path) -> None:
+    def test_endless_nesting_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "deep.json"
         path.write_bytes(b'{"messages":[' + b'{"a":[' * 2_000_000)
-        with pytest.raises(ValidationFailed, match=r"deep\.json: brackets nest deeper than 64"):
-            measure(path)
+        with pytest.raises(ValidationFailed, match=r"deep\.json.*cut-off"):
+            read(path)
+        path.write_bytes(b'{"a":[' * 2_000_000)
+        with pytest.raises(ValidationFailed, match=r"deep\.json.*cut-off"):
+            read(path)
 
     def test_brackets_in_text_are_no_nesting(self, tmp_path: Path) -> None:
         text = '[{"' * 100 + "\\"
         path = export(tmp_path / "result.json", PLAIN | {"text": text}, PLAIN | {"text": '"\\'})
-        measure(path)
         assert read(path)[0]["text"].to_list() == [text, '"\\']
 
 
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
+    | st.integers(1 - 2**63, 2**63 - 1)
     | st.floats(allow_nan=False)
     | st.text(max_size=8),
     lambda inner: (
@@ -335,7 +417,6 @@ def test_no_record_can_make_the_reading_fail(
     tmp_path: Path, records: list[Any], chat_id: Any, name: Any
 ) -> None:
     path = export(tmp_path / "result.json", *records, id=chat_id, name=name)
-    measure(path)
     messages, unreadable = read(path)
     assert messages.height + unreadable.height == len(records)
     assert messages.schema == STAGED
@@ -358,5 +439,4 @@ def test_no_damage_to_a_file_escapes_as_anything_but_a_clear_error(
         content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     path.write_bytes(bytes(content))
     with suppress(QuantlabError):
-        measure(path)
         read(path)
