@@ -4,7 +4,7 @@ A composition root: it binds the adapters to the ports. Everything is opened on 
 for the manifest alone starts fast.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -73,18 +73,25 @@ class Lake:
 
     @cached_property
     def alert_source(self) -> "AlertSource":
-        """The Telegram exports in the inbox."""
-        from quantlab_assets.adapters.telegram.inbox import TelegramInbox
-
-        return TelegramInbox(self.settings.telegram_inbox, self.settings.telegram_spool)
+        """The Telegram exports in the inbox; a file there that is none is an error."""
+        return self.exports()
 
     @cached_property
     def readable_exports(self) -> "AlertSource":
         """The Telegram exports in the inbox, without the files there that are none."""
+        return self.exports(skip_refused=True)
+
+    def exports(
+        self, *, skip_refused: bool = False, only: Collection[str] | None = None
+    ) -> "AlertSource":
+        """The Telegram inbox, or the files of it that `only` names by their path below it."""
         from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 
         return TelegramInbox(
-            self.settings.telegram_inbox, self.settings.telegram_spool, skip_refused=True
+            self.settings.telegram_inbox,
+            self.settings.telegram_spool,
+            skip_refused=skip_refused,
+            only=only,
         )
 
     @cached_property

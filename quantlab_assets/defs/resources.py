@@ -15,12 +15,13 @@ from quantlab_assets.adapters.candle_files.folder import FileCheck
 from quantlab_assets.adapters.code_provenance import code_state, environment
 from quantlab_assets.adapters.inbox_folder import files_in
 from quantlab_assets.adapters.telegram.inbox import SUFFIXES as TELEGRAM_SUFFIXES
-from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.defs.lineage import check_declared, current_ledger
 from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.domain.artifacts import Provenance
 from quantlab_assets.lake import Lake, open_lake
+from quantlab_assets.ports.alert_source import AlertSource
+from quantlab_assets.ports.candle_source import CandleSource
 from quantlab_assets.ports.inbox import InboxFile
 from quantlab_assets.settings import Settings
 
@@ -45,17 +46,20 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """What lies in the Telegram inbox now, unopened."""
         return files_in(self.lake.settings.telegram_inbox, TELEGRAM_SUFFIXES)
 
-    def telegram_file(self, path: str) -> TelegramInbox:
+    def telegram_file(self, path: str) -> AlertSource:
         """One file of the Telegram inbox as an alert source; no exports if it cannot be used."""
-        settings = self.lake.settings
-        return TelegramInbox(
-            settings.telegram_inbox, settings.telegram_spool, skip_refused=True, only={path}
-        )
+        return self.lake.exports(skip_refused=True, only={path})
 
     def candle_files(self) -> list[InboxFile] | None:
         """What lies in the candle inbox now, unopened; None if candles come from a database."""
         inbox = self.lake.settings.candle_inbox
         return None if inbox is None else files_in(inbox, CANDLE_SUFFIXES)
+
+    def candle_source(self) -> CandleSource:
+        """Where candles come from; a folder is looked at afresh, as it is when a step starts."""
+        if self.lake.settings.candle_inbox is None:
+            return self.lake.candle_source
+        return self.candle_folder()
 
     def candle_folder(self) -> CandleFolder:
         """The candle inbox, looked at afresh. There must be one."""

@@ -42,7 +42,7 @@ def ohlcv_slices(
     One artifact a token, network, interval and window. Candles that no backtest may see are refused
     with a reason; the grade of each slice is a tag.
     """
-    source = lake.lake.candle_source
+    source = lake.candle_source()
 
     def slices(day: str) -> PartitionOutput:
         return slices_of_day(date.fromisoformat(day), alerts.require(day), source)

@@ -1,0 +1,269 @@
+"""The inbox sensors over a real lake and real folders, tick by tick."""
+
+import json
+import shutil
+from datetime import date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from quantlab_assets.definitions import build_defs
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.defs.schedules import daily_ingestion, days_to_refresh
+from quantlab_assets.defs.sensors import candle_tick, inbox_sensors, telegram_tick
+from quantlab_assets.handlers.inbox_changes import InboxDecision, KnownFile
+from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
+
+RANGE = tuple[str, str]
+
+
+class Watched:
+    """A lake whose inboxes are looked at tick by tick; what is decided can be run."""
+
+    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
+        self.lake = LakeResource(root=str(root))
+        self.instance = instance
+        self.telegram = self.lake.lake.settings.telegram_inbox
+        assert self.lake.lake.settings.candle_inbox is not None
+        self.candles = self.lake.lake.settings.candle_inbox
+        self.memory: dict[str, dict[str, KnownFile]] = {"telegram": {}, "candles": {}}
+
+    def tick(self, inbox: str) -> InboxDecision:
+        look = telegram_tick if inbox == "telegram" else candle_tick
+        decision = look(self.lake, self.memory[inbox])
+        self.memory[inbox] = dict(decision.memory)
+        return decision
+
+    def settle(self, inbox: str) -> list[RANGE]:
+        """Two ticks: the ranges to run."""
+        assert self.tick(inbox).ranges == ()
+        return [(str(each.first), str(each.last)) for each in self.tick(inbox).ranges]
+
+    def run(self, job: str, ranges: list[RANGE]) -> None:
+        for first, last in ranges:
+            defs = build_defs(self.lake.lake.settings)
+            defs.resolve_job_def(job).execute_in_process(
+                instance=self.instance,
+                tags={
+                    "dagster/asset_partition_range_start": first,
+                    "dagster/asset_partition_range_end": last,
+                },
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+
+
+@pytest.fixture
+def watched(tmp_path: Path, instance: dg.DagsterInstance) -> Watched:
+    return Watched(tmp_path / "lake", instance)
+
+
+def say(day: str, number: int, text: str, hour: str = "12:00") -> dict[str, object]:
+    """A message of an export; `text` may call a token."""
+    stamp = datetime.fromisoformat(f"{day}T{hour}:00+00:00")
+    return {
+        "id": number,
+        "type": "message",
+        "date": f"{day}T{hour}:00",
+        "date_unixtime": str(int(stamp.timestamp())),
+        "from": "caller",
+        "from_id": "user1",
+        "text": text,
+    }
+
+
+def export(*messages: dict[str, object]) -> str:
+    chat = {"name": "group", "type": "private_supergroup", "id": 1976645587}
+    return json.dumps({**chat, "messages": list(messages)})
+
+
+def ingest(watched: Watched, *messages: dict[str, object]) -> list[RANGE]:
+    """Drop an export, let it settle, run what the sensor asks for."""
+    (watched.telegram / "chat.json").write_text(export(*messages))
+    ranges = watched.settle("telegram")
+    watched.run("ingestion", ranges)
+    return ranges
+
+
+def candle_file(path: Path, start: datetime, rows: int, *, price: float = 1.0) -> None:
+    lines = ["timestamp,open,high,low,close,volume"]
+    for n in range(rows):
+        at = int(start.timestamp()) + 60 * n
+        lines.append(f"{at},{price},{price},{price},{price},10")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def at(day: str, hour: int = 0) -> datetime:
+    return datetime.fromisoformat(f"{day}T{hour:02}:00:00+00:00")
+
+
+FIRST = say("2025-11-03", 1, MINT)
+SECOND = say("2025-11-04", 2, "gm")
+LATER = say("2025-11-09", 3, OTHER_MINT)
+
+
+def test_an_export_runs_its_days_and_the_day_before_each(watched: Watched):
+    assert ingest(watched, FIRST, SECOND, LATER) == [
+        ("2025-11-02", "2025-11-04"),
+        ("2025-11-08", "2025-11-09"),
+    ]
+    days = watched.lake.lake.store.list_head_partitions("alerts")
+    assert days == ["2025-11-02", "2025-11-03", "2025-11-04", "2025-11-08", "2025-11-09"]
+
+
+def test_a_grown_export_runs_only_the_days_it_changes(watched: Watched):
+    ingest(watched, FIRST, SECOND, LATER)
+    late = say("2025-11-09", 4, "late", hour="13:00")
+    assert ingest(watched, FIRST, SECOND, LATER, late) == [("2025-11-08", "2025-11-09")]
+
+
+def test_what_the_lake_holds_already_causes_no_run_under_whatever_name(watched: Watched):
+    ingest(watched, FIRST, LATER)
+    (watched.telegram / "copy.json").write_text(export(FIRST, LATER))
+    (watched.telegram / "part.json").write_text(export(FIRST, LATER).replace("group", "group"))
+    assert watched.settle("telegram") == []
+    watched.memory["telegram"] = {}
+    assert watched.settle("telegram") == []
+
+
+def test_a_file_without_the_earlier_messages_takes_nothing_away(watched: Watched):
+    ingest(watched, FIRST, SECOND)
+    assert ingest(watched, SECOND) == []
+
+
+def test_a_half_written_export_is_left_alone_until_it_is_whole(watched: Watched):
+    text = export(FIRST)
+    file = watched.telegram / "chat.json"
+    file.write_text(text[:60])
+    assert watched.tick("telegram").ranges == ()
+    file.write_text(text)
+    decision = watched.tick("telegram")
+    assert (decision.ranges, decision.refused) == ((), ())
+    assert len(watched.tick("telegram").ranges) == 1
+
+
+def test_a_poisoned_file_is_refused_with_a_reason_and_the_graph_goes_on(watched: Watched):
+    (watched.telegram / "a.json").write_text('{"milk": 2}')
+    (watched.telegram / "b.json").write_text("[" * 100_000)
+    (watched.telegram / "chat.json").write_text(export(FIRST))
+    watched.tick("telegram")
+    decision = watched.tick("telegram")
+    assert [refusal.file.path for refusal in decision.refused] == ["a.json", "b.json"]
+    assert all(refusal.reason for refusal in decision.refused)
+    watched.run("ingestion", [("2025-11-03", "2025-11-03")])
+    assert watched.lake.lake.store.get_heads("alerts", ["2025-11-03"])["2025-11-03"]
+    assert watched.tick("telegram").refused == ()
+
+
+def test_a_refused_export_that_is_mended_runs_its_days(watched: Watched):
+    (watched.telegram / "chat.json").write_text(export(FIRST)[:-10])
+    watched.settle("telegram")
+    (watched.telegram / "chat.json").write_text(export(FIRST))
+    assert watched.settle("telegram") == [("2025-11-02", "2025-11-03")]
+
+
+def test_a_tick_that_has_read_long_enough_leaves_the_rest_to_the_next(watched: Watched):
+    (watched.telegram / "a.json").write_text(export(FIRST))
+    (watched.telegram / "b.json").write_text(export(LATER))
+    watched.tick("telegram")
+    clock = iter([0.0, 1.0, 100.0])
+    decision = telegram_tick(watched.lake, watched.memory["telegram"], lambda: next(clock))
+    assert [str(each.last) for each in decision.ranges] == ["2025-11-03"]
+    watched.memory["telegram"] = dict(decision.memory)
+    assert [str(each.last) for each in watched.tick("telegram").ranges] == ["2025-11-09"]
+
+
+def test_candles_run_the_days_that_call_their_token(watched: Watched):
+    ingest(watched, FIRST, SECOND, LATER)
+    candle_file(watched.candles / f"solana_{MINT}_1_2.csv", at("2025-11-03"), 1440)
+    assert watched.settle("candles") == [("2025-11-03", "2025-11-03")]
+
+
+def test_candles_outside_the_windows_of_all_calls_cause_no_run(watched: Watched):
+    ingest(watched, FIRST)
+    file = watched.candles / f"solana_{MINT}_1_2.csv"
+    candle_file(file, at("2025-11-03"), 1440)
+    watched.run("slices_and_coverage", watched.settle("candles"))
+    candle_file(watched.candles / f"solana_{MINT}_3_4.csv", at("2025-12-03"), 100)
+    assert watched.settle("candles") == []
+    candle_file(watched.candles / f"solana_{OTHER_MINT}_1_2.csv", at("2025-11-03"), 100)
+    assert watched.settle("candles") == []
+
+
+def test_changed_candles_run_the_day_again_and_the_same_ones_do_not(watched: Watched):
+    ingest(watched, FIRST)
+    file = watched.candles / f"solana_{MINT}_1_2.csv"
+    candle_file(file, at("2025-11-03"), 1440)
+    watched.run("slices_and_coverage", watched.settle("candles"))
+    shutil.copyfile(file, watched.candles / f"solana_{MINT}_5_6.csv")
+    assert watched.settle("candles") == []
+    candle_file(file, at("2025-11-03"), 1500)
+    assert watched.settle("candles") == [("2025-11-03", "2025-11-03")]
+
+
+def test_a_candle_file_without_candles_is_refused_with_a_reason(watched: Watched):
+    ingest(watched, FIRST)
+    (watched.candles / "notes.csv").write_text("dear diary\n")
+    candle_file(watched.candles / f"solana_{MINT}_1_2.csv", at("2025-11-03"), 1440)
+    watched.tick("candles")
+    decision = watched.tick("candles")
+    assert [refusal.file.path for refusal in decision.refused] == ["notes.csv"]
+    assert len(decision.ranges) == 1
+
+
+def test_a_name_table_gives_refused_candle_files_another_chance(watched: Watched):
+    ingest(watched, FIRST)
+    candle_file(watched.candles / "mine.csv", at("2025-11-03"), 1440)
+    watched.tick("candles")
+    assert len(watched.tick("candles").refused) == 1
+    (watched.candles / "tokens.csv").write_text(f"mine.csv,{MINT},solana\n")
+    assert watched.settle("candles") == []
+    assert [str(each.last) for each in watched.tick("candles").ranges] == ["2025-11-03"]
+
+
+def test_the_sensor_records_refusals_once_and_asks_for_one_run_a_range(watched: Watched):
+    (watched.telegram / "a.json").write_text('{"milk": 2}')
+    (watched.telegram / "chat.json").write_text(export(FIRST, LATER))
+    sensor = inbox_sensors()[0]
+    cursor = None
+    results = []
+    for _ in range(3):
+        with dg.build_sensor_context(
+            instance=watched.instance, cursor=cursor, resources={"lake": watched.lake}
+        ) as context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        cursor = result.cursor
+        results.append(result)
+    assert results[0].skip_reason.skip_message == "2 files have yet to settle"
+    assert [request.tags for request in results[1].run_requests] == [
+        {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        }
+        for first, last in [("2025-11-02", "2025-11-03"), ("2025-11-08", "2025-11-09")]
+    ]
+    assert results[2].skip_reason.skip_message == "nothing new in the inbox"
+    (quarantined,) = watched.lake.lake.file_quarantine.list()
+    assert quarantined.path == "telegram/a.json"
+    assert quarantined.reason
+
+
+def test_every_sensor_and_schedule_is_off_until_switched_on():
+    defs = build_defs()
+    assert all(s.default_status.value == "STOPPED" for s in defs.sensors)
+    assert all(s.default_status.value == "STOPPED" for s in defs.schedules)
+
+
+def test_the_daily_run_takes_yesterday_and_the_days_whose_horizon_has_ended():
+    assert days_to_refresh(date(2025, 11, 10)) == (date(2025, 11, 7), date(2025, 11, 9))
+
+
+def test_the_daily_schedule_asks_for_those_days_as_one_run():
+    context = dg.build_schedule_context(scheduled_execution_time=at("2025-11-10", 3))
+    request = daily_ingestion(context)
+    assert isinstance(request, dg.RunRequest)
+    assert (request.run_key, list(request.tags.values())) == (
+        "2025-11-10",
+        ["2025-11-07", "2025-11-09"],
+    )
