@@ -7,12 +7,18 @@ start one run.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from quantlab_assets.adapters.code_provenance import code_state, keep_diff, this_process
+from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.parquet_store.database import (
     ManifestDatabase,
     from_micros,
@@ -20,15 +26,24 @@ from quantlab_assets.adapters.parquet_store.database import (
     to_micros,
 )
 from quantlab_assets.adapters.parquet_store.schema import (
+    artifacts,
     experiment_events,
     experiments,
     input_set_members,
+    input_sets,
+    supersedes,
 )
-from quantlab_assets.domain.artifacts import canonical_json
-from quantlab_assets.domain.errors import NotFound
+from quantlab_assets.domain.artifacts import canonical_json, input_set_id_of
+from quantlab_assets.domain.errors import (
+    Conflict,
+    NotFound,
+    StoreUnavailable,
+    ValidationFailed,
+)
 from quantlab_assets.domain.experiments import (
     AlertFilters,
     ExperimentDefinition,
+    ExperimentEvent,
     ExperimentFilter,
     ExperimentRecord,
     ExperimentStatus,
@@ -37,13 +52,24 @@ from quantlab_assets.domain.experiments import (
 from quantlab_assets.domain.strategy import Strategy
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
+EXPERIMENT_ID: Final = re.compile(r"exp-[0-9a-f]{16}")
+PREFIX_DIGITS: Final = 8
+"""Fewest digits of an id that may stand for it."""
+
+_WAIT_FOR_LOCK_S: Final = 1.0
+"""Who only looks whether a run is alive holds its lock for less."""
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 class ExperimentLedger:
-    """`ExperimentTracker` over the manifest database. `clock` tells when things happened."""
+    """`ExperimentTracker` over the manifest database. `clock` tells when things happened.
+
+    Beside the manifest, `running/` has a lock file for each run, which the system unlocks when the
+    run's process dies, and `code/` the uncommitted changes that runs were made with.
+    """
 
     def __init__(
         self,
@@ -56,22 +82,28 @@ class ExperimentLedger:
         self._store = store
         self._clock = clock
 
-    def create(self, definition: ExperimentDefinition) -> tuple[ExperimentRecord, bool]:
+    def create(
+        self, definition: ExperimentDefinition, *, parent_id: str | None = None
+    ) -> tuple[ExperimentRecord, bool]:
         """Record an experiment; True if it is new, False if the same one was there already.
 
-        Raises `NotFound` naming inputs that do not exist.
+        Raises `NotFound` naming inputs, or the parent, that do not exist.
         """
         experiment_id = definition.experiment_id
         # Frozen first: a set nobody refers to does no harm, an experiment without its set would.
+        alerts, slices, inputs = self._freeze(
+            definition.alert_artifact_ids, definition.slice_artifact_ids, definition.input_ids
+        )
         values = {
             "experiment_id": experiment_id,
             "name": definition.name,
             "status": "pending",
             "definition_json": _definition_json(definition),
-            "alert_set_id": self._store.freeze_inputs(definition.alert_artifact_ids),
-            "slice_set_id": self._store.freeze_inputs(definition.slice_artifact_ids),
-            "input_set_id": self._store.freeze_inputs(definition.input_ids),
+            "alert_set_id": alerts,
+            "slice_set_id": slices,
+            "input_set_id": inputs,
             "engine_version": definition.engine_version,
+            "parent_id": parent_id,
             "created_at": to_micros(self._clock()),
         }
         with self._database.writing() as connection:
@@ -80,47 +112,139 @@ class ExperimentLedger:
             )
             created = connection.execute(known).first() is None
             if created:
+                if parent_id is not None:
+                    _row(connection, parent_id)
                 connection.execute(experiments.insert().values(values))
-                self._log(connection, experiment_id, None, "pending", None)
+                self._log(connection, experiment_id, None, "pending")
         return self.get(experiment_id), created
 
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The experiment. Raises `NotFound`."""
         with self._database.reading() as connection:
-            row = _row(connection, experiment_id)
-        return self._records([row])[0]
+            return _records(connection, [_row(connection, experiment_id)])[0]
 
-    def list(self, where: ExperimentFilter | None = None) -> Sequence[ExperimentRecord]:
-        """Experiments that match, newest first; all of them."""
-        wanted = where or ExperimentFilter()
-        query = _newest_first()
-        if wanted.status is not None:
-            query = query.where(experiments.c.status == wanted.status)
-        if wanted.name is not None:
-            query = query.where(experiments.c.name == wanted.name)
-        if wanted.created_from is not None:
-            query = query.where(experiments.c.created_at >= to_micros(wanted.created_from))
-        if wanted.created_to is not None:
-            query = query.where(experiments.c.created_at <= to_micros(wanted.created_to))
+    def resolve_id(self, prefix: str) -> str:
+        """The experiment id that begins so: 8 digits or more, with or without `exp-`.
+
+        Raises `NotFound`, `Conflict` if several begin so, `ValidationFailed` if it is no prefix.
+        """
+        digits = prefix.lower().removeprefix("exp-")
+        if not re.fullmatch(r"[0-9a-f]{8,16}", digits):
+            raise ValidationFailed(
+                f"{prefix[:64]!r} is no experiment id: give exp- and {PREFIX_DIGITS} to 16 hex"
+                " digits of it"
+            )
+        found_at = experiments.c.experiment_id
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return self._records(rows)
+            found = list(
+                connection.scalars(
+                    select(found_at)
+                    .where(found_at >= f"exp-{digits}", found_at < f"exp-{digits}g")
+                    .order_by(found_at)
+                    .limit(6)
+                )
+            )
+        if not found:
+            raise NotFound(f"no experiment {prefix[:64]}; see: quantlab experiments list")
+        if len(found) > 1:
+            raise Conflict(f"{prefix[:64]} is ambiguous: {', '.join(found)}")
+        return str(found[0])
+
+    def list(
+        self, where: ExperimentFilter | None = None, *, limit: int | None = None
+    ) -> Sequence[ExperimentRecord]:
+        """Experiments that match, newest first; all of them unless `limit` is given."""
+        if limit is not None and limit < 1:
+            raise ValidationFailed(f"limit must be 1 or more, not {limit}")
+        query = _filtered(_newest_first(), where or ExperimentFilter()).limit(limit)
+        with self._database.reading() as connection:
+            return _records(connection, connection.execute(query).all())
+
+    def events(self, experiment_id: str) -> Sequence[ExperimentEvent]:
+        """Every change of its status, oldest first. Raises `NotFound`."""
+        query = (
+            select(experiment_events)
+            .where(experiment_events.c.experiment_id == experiment_id)
+            .order_by(experiment_events.c.event_id)
+        )
+        with self._database.reading() as connection:
+            _row(connection, experiment_id)
+            return tuple(_event(row) for row in connection.execute(query))
 
     def update_status(
-        self, experiment_id: str, status: ExperimentStatus, *, error: str | None = None
+        self,
+        experiment_id: str,
+        status: ExperimentStatus,
+        *,
+        error: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> ExperimentRecord:
         """Move to another status. Raises `NotFound`, and `Conflict` if it may not follow."""
-        self._move(experiment_id, status, error=error)
+        if status == "running":
+            details = {**(details or {}), **this_process()}
+            try:
+                keep_diff(self._database.path.parent / "code", code_state())
+            except OSError as fault:
+                raise StoreUnavailable(
+                    f"cannot keep the code's changes beside {self._database.path}: {fault.strerror}"
+                ) from fault
+        self._move(experiment_id, status, error=error, details=details)
         return self.get(experiment_id)
 
-    def store_results(self, experiment_id: str, outputs: Mapping[str, str]) -> ExperimentRecord:
+    def store_results(
+        self,
+        experiment_id: str,
+        outputs: Mapping[str, str],
+        *,
+        details: Mapping[str, Any] | None = None,
+    ) -> ExperimentRecord:
         """Record the output artifacts by part and complete the running experiment.
 
         Raises `NotFound` (the experiment, or an output), `Conflict`.
         """
         self._store.get_artifacts(sorted(set(outputs.values())))
-        self._move(experiment_id, "completed", outputs=outputs)
+        self._move(experiment_id, "completed", outputs=outputs, details=details)
         return self.get(experiment_id)
+
+    @contextmanager
+    def hold_run(self, experiment_id: str, *, take_over: bool = False) -> Iterator[bool]:
+        """Hold the right to run the experiment while inside; False if a living run holds it."""
+        with self._database.reading() as connection:
+            row = _row(connection, experiment_id)
+        if not EXPERIMENT_ID.fullmatch(experiment_id):
+            raise ValidationFailed(f"{experiment_id[:64]!r} is no experiment id")
+        if row.status == "running" and not take_over and self._runs_elsewhere(experiment_id):
+            yield False
+            return
+        folder = self._database.path.parent / "running"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as fault:
+            raise StoreUnavailable(f"cannot create {folder}: {fault.strerror}") from fault
+        deadline = time.monotonic() + _WAIT_FOR_LOCK_S
+        while True:
+            with exclusive(folder / f"{experiment_id}.lock", wait=False) as ours:
+                if ours or time.monotonic() >= deadline:
+                    yield ours
+                    return
+            time.sleep(0.05)
+
+    def superseded_inputs(self, experiment_id: str) -> Mapping[str, str | None]:
+        """The frozen inputs that have been superseded, each with what took its place."""
+        with self._database.reading() as connection:
+            row = _row(connection, experiment_id)
+            gone = connection.execute(
+                select(artifacts.c.artifact_id, artifacts.c.artifact_type, artifacts.c.logical_key)
+                .join(input_set_members, input_set_members.c.artifact_id == artifacts.c.artifact_id)
+                .where(input_set_members.c.input_set_id == row.input_set_id)
+                .where(artifacts.c.status == "superseded")
+                .order_by(artifacts.c.artifact_id)
+            ).all()
+            followed = _followed(connection, [one.artifact_id for one in gone])
+            # Put back under its key after it had left its partition: no row tells of that.
+            lost = [one for one in gone if followed[one.artifact_id] is None]
+            again = _active_under(connection, lost)
+        return {**followed, **again}
 
     def find_by_input_artifacts(
         self, artifact_ids: Sequence[str], *, match: Literal["any", "all"] = "any"
@@ -147,8 +271,23 @@ class ExperimentLedger:
                     _newest_first().where(experiments.c.input_set_id.in_(sets))
                 ).all()
             ]
-        rows.sort(key=lambda row: (-row.created_at, row.experiment_id))
-        return self._records(rows)
+            rows.sort(key=lambda row: (-row.created_at, row.experiment_id))
+            return _records(connection, rows)
+
+    def _freeze(self, *groups: Sequence[str]) -> tuple[str, ...]:
+        """The names of the sets; those that are there already were checked when they were made."""
+        names = [input_set_id_of(group) for group in groups]
+        known = select(input_sets.c.input_set_id).where(input_sets.c.input_set_id.in_(names))
+        with self._database.reading() as connection:
+            there = set(connection.scalars(known))
+        return tuple(
+            name if name in there else self._store.freeze_inputs(group)
+            for name, group in zip(names, groups, strict=True)
+        )
+
+    def _runs_elsewhere(self, experiment_id: str) -> bool:
+        runs = [event for event in self.events(experiment_id) if event.new_status == "running"]
+        return bool(runs) and runs[-1].details.get("host") != this_process()["host"]
 
     def _move(
         self,
@@ -157,6 +296,7 @@ class ExperimentLedger:
         *,
         error: str | None = None,
         outputs: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         now = to_micros(self._clock())
         changes: dict[str, Any] = {"status": status, "error": error}
@@ -174,7 +314,7 @@ class ExperimentLedger:
                 .where(experiments.c.experiment_id == experiment_id)
                 .values(changes)
             )
-            self._log(connection, experiment_id, old, status, error)
+            self._log(connection, experiment_id, old, status, error, details)
 
     def _log(
         self,
@@ -182,27 +322,151 @@ class ExperimentLedger:
         experiment_id: str,
         old: ExperimentStatus | None,
         new: ExperimentStatus,
-        detail: str | None,
+        error: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
+        kept = canonical_json(dict(details)).decode() if details else None
         connection.execute(
             experiment_events.insert().values(
                 experiment_id=experiment_id,
                 at=to_micros(self._clock()),
                 old_status=old,
                 new_status=new,
-                detail=detail,
+                detail=error if error is not None else kept,
             )
         )
 
-    def _records(self, rows: Sequence[Row[Any]]) -> tuple[ExperimentRecord, ...]:
-        sets = {
-            set_id: self._store.get_input_set(set_id)
-            for set_id in {s for row in rows for s in (row.alert_set_id, row.slice_set_id)}
+
+def _followed(connection: Connection, ids: Sequence[str]) -> dict[str, str | None]:
+    """What stands at the end of the chain of replacements of each superseded artifact."""
+    ends: dict[str, str | None] = dict.fromkeys(ids)
+    at = {one: one for one in ids}
+    seen: set[str] = set()
+    while at:
+        after = _replaced_by(connection, set(at.values()))
+        seen |= set(at.values())
+        at = {
+            one: new for one, place in at.items() if (new := after.get(place)) and new not in seen
         }
-        return tuple(
-            _record(row, alerts=sets[row.alert_set_id], slices=sets[row.slice_set_id])
-            for row in rows
+        active: set[str] = set()
+        for some in in_lists(at.values()):
+            active.update(
+                connection.scalars(
+                    select(artifacts.c.artifact_id).where(
+                        artifacts.c.artifact_id.in_(some), artifacts.c.status == "active"
+                    )
+                )
+            )
+        ends |= {one: place for one, place in at.items() if place in active}
+        at = {one: place for one, place in at.items() if place not in active}
+    return ends
+
+
+def _replaced_by(connection: Connection, ids: set[str]) -> dict[str, str | None]:
+    """The newest replacement of each; None where it was only no longer produced."""
+    found: dict[str, str | None] = {}
+    for some in in_lists(sorted(ids)):
+        newest = (
+            select(func.max(supersedes.c.supersede_id))
+            .where(supersedes.c.old_id.in_(some))
+            .group_by(supersedes.c.old_id)
         )
+        for row in connection.execute(
+            select(supersedes.c.old_id, supersedes.c.new_id).where(
+                supersedes.c.supersede_id.in_(newest)
+            )
+        ):
+            found[row.old_id] = row.new_id
+    return found
+
+
+def _active_under(
+    connection: Connection, gone: Sequence[Row[Any, Any, Any]]
+) -> dict[str, str | None]:
+    """For rows of artifacts: what is active under the same key by now, where something is."""
+    active: dict[tuple[str, str], str] = {}
+    for some in in_lists(one.logical_key for one in gone):
+        for row in connection.execute(
+            select(artifacts.c.artifact_type, artifacts.c.logical_key, artifacts.c.artifact_id)
+            .where(artifacts.c.artifact_type.in_({one.artifact_type for one in gone}))
+            .where(artifacts.c.logical_key.in_(some))
+            .where(artifacts.c.status == "active")
+            .order_by(artifacts.c.sequence)
+        ):
+            active[row.artifact_type, row.logical_key] = row.artifact_id
+    return {one.artifact_id: active.get((one.artifact_type, one.logical_key)) for one in gone}
+
+
+def _filtered(query: Select[Any], wanted: ExperimentFilter) -> Select[Any]:
+    if wanted.status is not None:
+        query = query.where(experiments.c.status == wanted.status)
+    if wanted.name is not None:
+        query = query.where(experiments.c.name == wanted.name)
+    if wanted.created_from is not None:
+        query = query.where(experiments.c.created_at >= to_micros(wanted.created_from))
+    if wanted.created_to is not None:
+        query = query.where(experiments.c.created_at <= to_micros(wanted.created_to))
+    if wanted.parent_id is not None:
+        query = query.where(experiments.c.parent_id == wanted.parent_id)
+    if wanted.stale is not None:
+        stale = experiments.c.input_set_id.in_(_sets_with_superseded())
+        query = query.where(stale if wanted.stale else ~stale)
+    return query
+
+
+def _sets_with_superseded() -> Select[Any]:
+    return (
+        select(input_set_members.c.input_set_id)
+        .join(artifacts, artifacts.c.artifact_id == input_set_members.c.artifact_id)
+        .where(artifacts.c.status == "superseded")
+        .distinct()
+    )
+
+
+def _records(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[ExperimentRecord, ...]:
+    members = {
+        set_id: _members(connection, set_id)
+        for set_id in {s for row in rows for s in (row.alert_set_id, row.slice_set_id)}
+    }
+    stale: set[str] = set()
+    for some in in_lists(row.input_set_id for row in rows):
+        stale.update(
+            connection.scalars(
+                _sets_with_superseded().where(input_set_members.c.input_set_id.in_(some))
+            )
+        )
+    return tuple(
+        _record(
+            row,
+            alerts=members[row.alert_set_id],
+            slices=members[row.slice_set_id],
+            stale=row.input_set_id in stale,
+        )
+        for row in rows
+    )
+
+
+def _members(connection: Connection, input_set_id: str) -> tuple[str, ...]:
+    query = select(input_set_members.c.artifact_id).where(
+        input_set_members.c.input_set_id == input_set_id
+    )
+    return tuple(sorted(connection.scalars(query)))
+
+
+def _event(row: Row[Any]) -> ExperimentEvent:
+    ended_early = row.new_status in ("failed", "cancelled")
+    return ExperimentEvent(
+        at=from_micros(row.at),
+        old_status=row.old_status,
+        new_status=row.new_status,
+        error=row.detail if ended_early else None,
+        details=json.loads(row.detail) if row.detail and not ended_early else {},
+    )
+
+
+@lru_cache(maxsize=256)
+def _strategy(text: str) -> Strategy:
+    return Strategy.from_json(text)
 
 
 def _newest_first() -> Select[Any]:
@@ -231,7 +495,9 @@ def _definition_json(definition: ExperimentDefinition) -> str:
     ).decode()
 
 
-def _record(row: Row[Any], *, alerts: tuple[str, ...], slices: tuple[str, ...]) -> ExperimentRecord:
+def _record(
+    row: Row[Any], *, alerts: tuple[str, ...], slices: tuple[str, ...], stale: bool
+) -> ExperimentRecord:
     held = json.loads(row.definition_json)
     filters = held["filters"]
     return ExperimentRecord(
@@ -240,7 +506,7 @@ def _record(row: Row[Any], *, alerts: tuple[str, ...], slices: tuple[str, ...]) 
             name=row.name,
             alert_artifact_ids=alerts,
             slice_artifact_ids=slices,
-            strategy=Strategy.from_json(json.dumps(held["strategy"])),
+            strategy=_strategy(json.dumps(held["strategy"])),
             engine_version=row.engine_version,
             filters=AlertFilters(
                 start=_moment(filters["start"]),
@@ -258,6 +524,8 @@ def _record(row: Row[Any], *, alerts: tuple[str, ...], slices: tuple[str, ...]) 
         completed_at=None if row.completed_at is None else from_micros(row.completed_at),
         error=row.error,
         outputs=json.loads(row.outputs_json) if row.outputs_json else {},
+        parent_id=row.parent_id,
+        stale=stale,
     )
 
 

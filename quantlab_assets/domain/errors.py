@@ -31,5 +31,9 @@ class IntegrityError(QuantlabError):
     exit_code = 4
 
 
+class LostFile(IntegrityError):
+    """A row has lost its file: the bytes are not damaged, they are not there."""
+
+
 class StoreUnavailable(QuantlabError):
     """The lake cannot be used: missing folder, no permission, disk full, newer manifest."""

@@ -101,7 +101,11 @@ class ExperimentDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRecord:
-    """An experiment in the ledger. `outputs` maps the part (`trades`, ...) to its artifact id."""
+    """An experiment in the ledger. `outputs` maps the part (`trades`, ...) to its artifact id.
+
+    `parent_id` is the experiment that this one was made from with newer inputs; `stale`: an input
+    has been superseded since it was frozen. The frozen bytes are used all the same.
+    """
 
     experiment_id: str
     definition: ExperimentDefinition
@@ -111,13 +115,32 @@ class ExperimentRecord:
     completed_at: datetime | None = None
     error: str | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
+    parent_id: str | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentEvent:
+    """A change of status. `error` tells why a run ended early; `details` how a run began (where, by
+    which code) or what it came to."""
+
+    at: datetime
+    old_status: ExperimentStatus | None
+    new_status: ExperimentStatus
+    error: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentFilter:
-    """Which experiments to list. Empty fields do not restrict."""
+    """Which experiments to list. Empty fields do not restrict.
+
+    `stale` keeps those of which an input has been superseded (or, if False, of which none has).
+    """
 
     status: ExperimentStatus | None = None
     name: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    parent_id: str | None = None
+    stale: bool | None = None

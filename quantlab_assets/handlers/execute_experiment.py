@@ -1,28 +1,16 @@
-"""Run a frozen experiment: check its inputs, project exactly those, simulate, publish the results.
+"""Run a frozen experiment: check its inputs, read exactly those, simulate, publish the results.
 
 The order of the steps is the crash safety: results are published in one transaction and are the
 same bytes every time, so a run that is killed at any point is simply run again.
 """
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import polars as pl
-
-from quantlab_assets.domain.artifact_types import (
-    ALERTS,
-    EXPERIMENT_CURVES,
-    EXPERIMENT_DIAGNOSTICS,
-    EXPERIMENT_METRICS,
-    EXPERIMENT_TRADES,
-    OHLCV_SLICE,
-    ArtifactType,
-)
+from quantlab_assets.domain.artifact_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.artifacts import (
-    Artifact,
-    ArtifactFilter,
     HeadReplacement,
     LineageInput,
     PartitionRef,
@@ -36,14 +24,14 @@ from quantlab_assets.domain.experiments import (
     ExperimentRecord,
     ExperimentStatus,
 )
-from quantlab_assets.handlers.experiment_inputs import (
-    ALERT_COLUMNS,
-    CANDLE_COLUMNS,
-    ResolvedInputs,
-    check_coverage,
-    check_inputs,
-    resolve_networks,
-    select_alerts,
+from quantlab_assets.handlers.dead_runs import running_elsewhere, settle
+from quantlab_assets.handlers.experiment_run import (
+    RESULT_TYPES,
+    Simulate,
+    compute,
+    frozen_inputs,
+    read_inputs,
+    result_tables,
 )
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.experiment_tracker import ExperimentTracker
@@ -54,17 +42,11 @@ from quantlab_assets.ports.projection_builder import (
 )
 from quantlab_assets.simulation import SimulationResult, engine_version, simulate
 
-Stage = Literal["check inputs", "build projection", "simulate", "publish results", "done"]
+__all__ = ["RESULT_TYPES", "ExecutedExperiment", "execute_experiment", "projection_of"]
+
+Stage = Literal["check inputs", "read inputs", "simulate", "publish results", "done"]
 Progress = Callable[[Stage], None]
 """Told the name of each stage as it begins, `done` at the end."""
-
-RESULT_TYPES: Final[Mapping[str, ArtifactType]] = {
-    "trades": EXPERIMENT_TRADES,
-    "metrics": EXPERIMENT_METRICS,
-    "curves": EXPERIMENT_CURVES,
-    "diagnostics": EXPERIMENT_DIAGNOSTICS,
-}
-"""The parts of a result and their artifact types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +55,7 @@ class ExecutedExperiment:
 
     `already_completed`: nothing was done, these are the results of the earlier run.
     `superseded` maps each input that was superseded since to what replaced it (None: nothing did);
-    the frozen bytes were used all the same. `projection_id` names the projection if it was kept.
+    the frozen bytes were used all the same. `projection_id` names the projection if one was kept.
     """
 
     record: ExperimentRecord
@@ -98,37 +80,52 @@ def execute_experiment(
     keep_projection: bool = False,
     take_over: bool = False,
     on_progress: Progress | None = None,
+    simulate: Simulate = simulate,
 ) -> ExecutedExperiment:
-    """Run a pending, failed or cancelled experiment and complete it.
+    """Run a pending, failed or cancelled experiment, or one whose run has died, and complete it.
 
-    `take_over` runs one that is `running` in the ledger although its run has died: that run is
-    recorded as failed first. An interruption leaves it `cancelled`, any error `failed` with the
-    traceback; either can be executed again. A completed experiment is left as it is.
+    An interruption leaves it `cancelled`, any error `failed` with the traceback; either can be
+    executed again. A completed experiment is left as it is. `take_over` runs one that runs on
+    another machine, of which this one cannot know whether it lives. `keep_projection` leaves a
+    DuckDB projection of exactly the frozen artifacts, to look at.
 
     Raises `NotFound` (the experiment, an input), `Conflict` (running elsewhere, another engine, a
-    tombstoned input), `ValidationFailed` (an under-covered input), `IntegrityError` (a damaged
-    one).
+    tombstoned input, cancelled meanwhile), `ValidationFailed` (an under-covered input),
+    `IntegrityError` (a damaged one).
     """
     record = tracker.get(experiment_id)
     if record.status == "completed":
-        return _already_completed(store, record)
-    if record.definition.engine_version != engine_version():
-        raise Conflict(
-            f"experiment {experiment_id} was created for engine {record.definition.engine_version},"
-            f" this is {engine_version()}; create it again"
-        )
-    _start(tracker, record, take_over=take_over)
-    progress = on_progress or _silent
-    try:
-        return _run(store, projections, tracker, record, provenance, keep_projection, progress)
-    except BaseException as error:
-        # What is no Exception is somebody stopping the run: Ctrl-C, a scheduler's interruption.
-        stopped = not isinstance(error, Exception)
-        _end(tracker, experiment_id, "cancelled" if stopped else "failed", error)
-        raise
+        return _already_completed(store, tracker, record)
+    with tracker.hold_run(experiment_id, take_over=take_over) as ours:
+        if not ours:
+            raise Conflict(running_elsewhere(tracker, record))
+        record = tracker.get(experiment_id)
+        if record.status == "completed":
+            return _already_completed(store, tracker, record)
+        if record.definition.engine_version != engine_version():
+            raise Conflict(
+                f"experiment {experiment_id} was created for engine"
+                f" {record.definition.engine_version[:24]}, this is {engine_version()[:24]}; make"
+                f" its child for this engine with: quantlab experiments rerun {experiment_id}"
+            )
+        settle(tracker, experiment_id)
+        tracker.update_status(experiment_id, "running", details=_run_details(record, provenance))
+        try:
+            executed = _run(store, tracker, record, provenance, on_progress or _silent, simulate)
+        except BaseException as error:
+            # What is no Exception is somebody stopping the run: Ctrl-C, a scheduler's interruption.
+            stopped = not isinstance(error, Exception)
+            _end(tracker, experiment_id, "cancelled" if stopped else "failed", error)
+            raise
+    if keep_projection:
+        _build_projection(projections, record.definition, projection_of(experiment_id))
+        return replace(executed, projection_id=projection_of(experiment_id))
+    return executed
 
 
-def _already_completed(store: ArtifactStore, record: ExperimentRecord) -> ExecutedExperiment:
+def _already_completed(
+    store: ArtifactStore, tracker: ExperimentTracker, record: ExperimentRecord
+) -> ExecutedExperiment:
     parts = [part for part in RESULT_TYPES if part in record.outputs]
     ids = [record.outputs[part] for part in parts]
     publications = store.latest_publications(ids)
@@ -136,22 +133,23 @@ def _already_completed(store: ArtifactStore, record: ExperimentRecord) -> Execut
         part: PublishResult(artifact, publications[artifact.artifact_id].publication_id, True)
         for part, artifact in zip(parts, store.get_artifacts(ids), strict=True)
     }
-    inputs = store.get_artifacts(record.definition.input_ids)
-    return ExecutedExperiment(
-        record, results, already_completed=True, superseded=_superseded(store, inputs)
-    )
+    superseded = tracker.superseded_inputs(record.experiment_id)
+    return ExecutedExperiment(record, results, already_completed=True, superseded=superseded)
 
 
-def _start(tracker: ExperimentTracker, record: ExperimentRecord, *, take_over: bool) -> None:
-    experiment_id = record.experiment_id
-    if record.status == "running":
-        if not take_over:
-            raise Conflict(
-                f"experiment {experiment_id} is running since {record.started_at}; wait for it, or"
-                " take it over if that run has died"
-            )
-        tracker.update_status(experiment_id, "failed", error="the run died and was taken over")
-    tracker.update_status(experiment_id, "running")
+def _run_details(record: ExperimentRecord, provenance: Provenance) -> dict[str, Any]:
+    """What a run begins with: by whom, with which code, where, from which seed."""
+    return {
+        "writer": provenance.writer_name,
+        "writer_version": provenance.writer_version,
+        "run_id": provenance.run_id,
+        "git_commit": provenance.git_commit,
+        "git_dirty": provenance.git_dirty,
+        "git_diff_hash": provenance.git_diff_hash,
+        "environment": dict(provenance.environment),
+        "engine_version": record.definition.engine_version,
+        "seed": record.definition.seed,
+    }
 
 
 def _end(
@@ -171,46 +169,41 @@ def _end(
 
 def _run(
     store: ArtifactStore,
-    projections: ProjectionBuilder,
     tracker: ExperimentTracker,
     record: ExperimentRecord,
     provenance: Provenance,
-    keep_projection: bool,
     progress: Progress,
+    simulate: Simulate,
 ) -> ExecutedExperiment:
     definition = record.definition
     progress("check inputs")
-    alerts = store.get_artifacts(definition.alert_artifact_ids)
-    slices = store.get_artifacts(definition.slice_artifact_ids)
-    check_inputs(alerts, slices)
-    check_coverage(slices, definition.min_coverage)
-    superseded = _superseded(store, [*alerts, *slices])
-
-    progress("build projection")
-    projection_id = projection_of(record.experiment_id)
-    try:
-        inputs = _project(projections, definition, projection_id)
-        progress("simulate")
-        result = _simulate(inputs, definition)
-    finally:
-        if not keep_projection:
-            projections.dispose(projection_id)
-
+    frozen = frozen_inputs(store, definition)
+    superseded = tracker.superseded_inputs(record.experiment_id)
+    progress("read inputs")
+    inputs = read_inputs(store, definition)
+    progress("simulate")
+    result = compute(inputs, definition, simulate)
     progress("publish results")
-    requests = _requests(store, record, result, provenance)
+    _refuse_cancelled(tracker, record.experiment_id)
+    identity = frozen.identity()
+    requests = _requests(store, record, result, provenance, identity)
     heads = [HeadReplacement(one.head) for one in requests if one.head is not None]
     published = store.publish_many(requests, heads=heads)
     results = dict(zip(RESULT_TYPES, published, strict=True))
     completed = tracker.store_results(
-        record.experiment_id, {part: result.artifact_id for part, result in results.items()}
+        record.experiment_id,
+        {part: result.artifact_id for part, result in results.items()},
+        details={"inputs": identity, **({"superseded": dict(superseded)} if superseded else {})},
     )
     progress("done")
-    return ExecutedExperiment(
-        completed,
-        results,
-        superseded=superseded,
-        projection_id=projection_id if keep_projection else None,
-    )
+    return ExecutedExperiment(completed, results, superseded=superseded)
+
+
+def _refuse_cancelled(tracker: ExperimentTracker, experiment_id: str) -> None:
+    """A run that was cancelled from outside publishes nothing."""
+    status = tracker.get(experiment_id).status
+    if status != "running":
+        raise Conflict(f"experiment {experiment_id} was {status} while it ran; execute it again")
 
 
 def projection_of(experiment_id: str) -> str:
@@ -218,12 +211,9 @@ def projection_of(experiment_id: str) -> str:
     return experiment_id.replace("-", "_")
 
 
-def _project(
+def _build_projection(
     projections: ProjectionBuilder, definition: ExperimentDefinition, projection_id: str
-) -> ResolvedInputs:
-    """Build the projection from the frozen artifacts, verified, and read what takes part."""
-    # One that was kept may not answer for the inputs' bytes: they are verified while building.
-    projections.dispose(projection_id)
+) -> None:
     projections.build(
         ProjectionRequest(
             tables=(
@@ -234,37 +224,6 @@ def _project(
             verify=True,
         )
     )
-    with projections.connect(projection_id) as connection:
-        alerts = _read(connection, "alerts", ALERT_COLUMNS)
-        candles = _read(connection, "ohlcv_slices", CANDLE_COLUMNS)
-    return resolve_networks(select_alerts(alerts, definition.filters), candles)
-
-
-def _read(connection: Any, table: str, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows in the order in which they stand in the projection, which is a total one."""
-    relation = connection.sql(f"SELECT {', '.join(columns)} FROM {table}")  # noqa: S608
-    return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
-
-
-def _simulate(inputs: ResolvedInputs, definition: ExperimentDefinition) -> SimulationResult:
-    result = simulate(inputs.alerts, inputs.candles, definition.strategy)
-    unresolved = pl.col("alert_id").is_in(sorted(inputs.unresolved))
-    return replace(
-        result,
-        trades=result.trades.drop("mint")
-        .join(inputs.mints, on="alert_id", how="left", maintain_order="left")
-        .select(result.trades.columns),
-        diagnostics=result.diagnostics.with_columns(
-            pl.when(unresolved)
-            .then(pl.lit("ambiguous_network"))
-            .otherwise(pl.col("code"))
-            .alias("code"),
-            pl.when(unresolved)
-            .then(pl.lit("the address has candles on several networks and the call names none"))
-            .otherwise(pl.col("message"))
-            .alias("message"),
-        ),
-    )
 
 
 def _requests(
@@ -272,6 +231,7 @@ def _requests(
     record: ExperimentRecord,
     result: SimulationResult,
     provenance: Provenance,
+    inputs: Mapping[str, Any],
 ) -> list[PublishRequest]:
     definition = record.definition
     made_from = LineageInput(input_set_id=store.freeze_inputs(definition.input_ids), role="loaded")
@@ -282,39 +242,21 @@ def _requests(
             "experiment_id": record.experiment_id,
             "engine_version": definition.engine_version,
             "seed": definition.seed,
+            "params": dict(definition.params),
+            "inputs": dict(inputs),
         },
     )
-    frames = {
-        "trades": result.trades,
-        "metrics": result.metrics,
-        "curves": result.curves,
-        "diagnostics": result.diagnostics,
-    }
     return [
         PublishRequest(
-            artifact_type=artifact_type.name,
+            artifact_type=RESULT_TYPES[part].name,
             logical_key=f"experiment={record.experiment_id}/{part}",
-            table=frames[part]
-            .select(artifact_type.schema.names)
-            .to_arrow()
-            .cast(artifact_type.schema),
+            table=table,
             provenance=made_by,
             inputs=(made_from,),
-            head=PartitionRef(artifact_type.name, record.experiment_id),
+            head=PartitionRef(RESULT_TYPES[part].name, record.experiment_id),
         )
-        for part, artifact_type in RESULT_TYPES.items()
+        for part, table in result_tables(result).items()
     ]
-
-
-def _superseded(store: ArtifactStore, inputs: Sequence[Artifact]) -> dict[str, str | None]:
-    """The inputs that were superseded, and the artifact now active under the key of each."""
-    old = [artifact for artifact in inputs if artifact.status == "superseded"]
-    active = {
-        (artifact.artifact_type, artifact.logical_key): artifact.artifact_id
-        for artifact_type in sorted({artifact.artifact_type for artifact in old})
-        for artifact in store.list_artifacts(ArtifactFilter(artifact_type, "active")).artifacts
-    }
-    return {a.artifact_id: active.get((a.artifact_type, a.logical_key)) for a in old}
 
 
 def _silent(_stage: Stage) -> None:

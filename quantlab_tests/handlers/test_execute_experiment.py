@@ -17,6 +17,7 @@ from quantlab_assets.domain.errors import (
 from quantlab_assets.domain.experiments import AlertFilters, ExperimentRecord
 from quantlab_assets.domain.strategy import Exit
 from quantlab_assets.handlers.create_experiment import create_experiment
+from quantlab_assets.handlers.dead_runs import settle_dead_runs
 from quantlab_assets.handlers.execute_experiment import (
     RESULT_TYPES,
     ExecutedExperiment,
@@ -125,21 +126,28 @@ def test_an_experiment_is_simulated_and_its_four_results_published(each_lab: Lab
 
 def test_the_run_is_on_record(lab: Lab) -> None:
     one_win_one_loss(lab)
-    record = create(lab)
+    record = create(lab, params={"note": "x"})
     executed = execute(lab, record)
     (publication,) = lab.store.get_publications(executed.record.outputs["trades"])
-    assert publication.provenance.params == {
-        "experiment_id": record.experiment_id,
-        "engine_version": engine_version(),
-        "seed": record.definition.seed,
-    }
+    params = publication.provenance.params
+    assert params["experiment_id"] == record.experiment_id
+    assert params["engine_version"] == engine_version()
+    assert params["seed"] == record.definition.seed
+    assert params["params"] == {"note": "x"}
+    assert params["inputs"]["artifacts"] == 3
+    assert params["inputs"]["content_digest"].startswith("sha256:")
+
+    begun, ended = lab.tracker.events(record.experiment_id)[1:]
+    assert begun.details["seed"] == record.definition.seed
+    assert {"host", "pid", "git_commit", "git_diff_hash", "environment"} <= begun.details.keys()
+    assert ended.details["inputs"] == params["inputs"]
 
 
 def test_every_stage_is_announced(lab: Lab) -> None:
     one_win_one_loss(lab)
     stages: list[str] = []
     execute(lab, create(lab), on_progress=stages.append)
-    assert stages == ["check inputs", "build projection", "simulate", "publish results", "done"]
+    assert stages == ["check inputs", "read inputs", "simulate", "publish results", "done"]
 
 
 def test_a_completed_experiment_is_not_run_again(each_lab: Lab) -> None:
@@ -301,7 +309,7 @@ def test_an_under_covered_slice_refuses_and_is_named(lab: Lab) -> None:
 def test_another_engine_refuses_before_anything_happens(lab: Lab) -> None:
     one_win_one_loss(lab)
     record = create(lab, engine_version="0+other")
-    with pytest.raises(Conflict, match="create it again"):
+    with pytest.raises(Conflict, match="experiments rerun"):
         execute(lab, record)
     assert lab.tracker.get(record.experiment_id).status == "pending"
 
@@ -352,14 +360,55 @@ def test_a_run_that_breaks_says_why_leaves_nothing_and_can_be_resumed(
     assert len(lab.store.list_artifacts(ArtifactFilter("experiment_trades")).artifacts) == 1
 
 
-def test_a_running_experiment_is_left_alone_until_it_is_taken_over(lab: Lab) -> None:
+def test_a_running_experiment_is_left_alone_while_its_run_lives(lab: Lab) -> None:
+    one_win_one_loss(lab)
+    record = create(lab)
+    with lab.tracker.hold_run(record.experiment_id):
+        lab.tracker.update_status(record.experiment_id, "running")
+        with pytest.raises(Conflict, match="running already"):
+            execute(lab, record)
+    assert lab.tracker.get(record.experiment_id).status == "running"
+
+
+def test_a_run_that_died_is_recorded_as_failed_and_the_experiment_resumed(each_lab: Lab) -> None:
+    lab = each_lab
     one_win_one_loss(lab)
     record = create(lab)
     lab.tracker.update_status(record.experiment_id, "running")
-    with pytest.raises(Conflict, match="running since"):
-        execute(lab, record)
-    assert lab.tracker.get(record.experiment_id).status == "running"
-    assert execute(lab, record, take_over=True).record.status == "completed"
+    assert execute(lab, record).record.status == "completed"
+    moves = [event.new_status for event in lab.tracker.events(record.experiment_id)]
+    assert moves == ["pending", "running", "failed", "running", "completed"]
+    died = lab.tracker.events(record.experiment_id)[2].error
+    assert died is not None
+    assert died.startswith("the run died (process ")
+
+
+def test_dead_runs_are_settled_and_living_ones_left_alone(each_lab: Lab) -> None:
+    lab = each_lab
+    one_win_one_loss(lab)
+    dead, alive = create(lab), create(lab, params={"n": 2})
+    for record in (dead, alive):
+        lab.tracker.update_status(record.experiment_id, "running")
+    with lab.tracker.hold_run(alive.experiment_id):
+        assert settle_dead_runs(lab.tracker) == (dead.experiment_id,)
+    assert lab.tracker.get(dead.experiment_id).status == "failed"
+    assert lab.tracker.get(alive.experiment_id).status == "running"
+
+
+def test_a_run_cancelled_from_outside_publishes_nothing(each_lab: Lab) -> None:
+    lab = each_lab
+    one_win_one_loss(lab)
+    record = create(lab)
+
+    def cancel(stage: str) -> None:
+        if stage == "simulate":
+            lab.tracker.update_status(record.experiment_id, "cancelled")
+
+    with pytest.raises(Conflict, match="cancelled while it ran"):
+        execute(lab, record, on_progress=cancel)
+    assert lab.tracker.get(record.experiment_id).status == "cancelled"
+    assert lab.store.list_artifacts(ArtifactFilter("experiment_trades")).artifacts == ()
+    assert execute(lab, record).record.status == "completed"
 
 
 def test_a_strategy_that_never_trades_gives_empty_results(lab: Lab) -> None:
@@ -394,24 +443,3 @@ def test_a_damaged_input_refuses_before_it_is_decoded(tmp_path: Path, damage: st
     held = lab.tracker.get(record.experiment_id)
     assert held.status == "failed"
     assert list(lab.projections.list()) == []
-
-
-def test_a_kept_projection_does_not_answer_for_a_damaged_input(tmp_path: Path) -> None:
-    lab = real_lab(tmp_path)
-    _, runner, _ = one_win_one_loss(lab)
-    record = create(lab)
-
-    def die(*_: Any) -> Any:
-        raise OSError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab.tracker, "store_results", die)
-        with pytest.raises(OSError):
-            execute(lab, record, keep_projection=True)
-    path = tmp_path / "artifacts" / lab.store.get_artifact(runner).path
-    path.chmod(0o644)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=runner):
-        execute(lab, record)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -274,6 +275,14 @@ class InMemoryArtifactStore:
         if verify:
             self.verify_artifacts(artifact_ids)
         return ds.dataset(pa.concat_tables(self._state.tables[one] for one in artifact_ids))
+
+    def read_verified(
+        self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        table = self.open_many(artifact_ids, verify=True).to_table(
+            columns=None if columns is None else list(columns)
+        )
+        return pl.DataFrame(pl.from_arrow(table))
 
     def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
         self.get_artifacts(artifact_ids)

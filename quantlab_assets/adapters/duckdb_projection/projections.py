@@ -29,13 +29,13 @@ from quantlab_assets.adapters.duckdb_projection.identifiers import (
     column_type,
     quoted,
 )
-from quantlab_assets.adapters.duckdb_projection.locking import exclusive
 from quantlab_assets.adapters.duckdb_projection.record import (
     ProjectionRecord,
     normalised,
     read_record,
     write_record,
 )
+from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.domain.artifact_types import ArtifactType, TypeRegistry
 from quantlab_assets.domain.artifacts import Artifact
 from quantlab_assets.domain.errors import (

@@ -33,12 +33,14 @@ from quantlab_assets.domain.artifacts import (
 from quantlab_assets.domain.errors import (
     Conflict,
     IntegrityError,
+    LostFile,
     NotFound,
     QuantlabError,
     ValidationFailed,
 )
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow.dataset as ds
 
 
@@ -207,23 +209,32 @@ class Reader:
         from quantlab_assets.adapters.parquet_store.parquet_format import dataset
 
         found = self.get_artifacts(ids)
-        kinds = {(one.artifact_type, one.schema_version) for one in found}
-        if len(kinds) != 1:
-            raise ValidationFailed(
-                "artifacts opened together must be of one type and version: "
-                + (
-                    ", ".join(f"{name} v{version}" for name, version in sorted(kinds))
-                    or "none given"
-                )
-            )
+        name, version = _one_kind(found)
         paths = self.checked_files(found, verify=verify)
-        name, version = kinds.pop()
         try:
             schema = self._types.get(name, version).schema
         except (NotFound, ValidationFailed):
             # A type this program no longer knows: its files say themselves what they hold.
             schema = None
         return dataset([str(path) for path in paths], schema)
+
+    def read_verified(self, ids: Sequence[str], columns: Sequence[str] | None) -> "pl.DataFrame":
+        """See the port. Polars reads many small files three times as fast as Arrow does."""
+        import polars as pl
+
+        found = self.get_artifacts(ids)
+        _one_kind(found)
+        paths = self.checked_files(found, verify=True)
+        try:
+            scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
+            return (scan if columns is None else scan.select(columns)).collect()
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise ValidationFailed(f"no such column: {str(error).splitlines()[0]}") from error
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise IntegrityError(
+                f"artifacts whose bytes match their hash cannot be read as Parquet:"
+                f" {str(error).splitlines()[0]}"
+            ) from error
 
     def checked_files(self, found: Sequence[Artifact], *, verify: bool) -> list[Path]:
         """The artifacts' files, sizes (or hashes) checked. Raises `IntegrityError`, `NotFound`."""
@@ -246,7 +257,7 @@ class Reader:
             return NotFound(f"{what}: its bytes were purged on {artifact.purged_at:%Y-%m-%d}")
         size = self._files.size(artifact.path)
         if size is None:
-            return IntegrityError(f"{what} has lost its file {artifact.path}: restore a backup")
+            return LostFile(f"{what} has lost its file {artifact.path}: restore a backup")
         if size != artifact.file_size:
             return IntegrityError(
                 f"{what} is damaged: {artifact.path} has {size} bytes, not {artifact.file_size}"
@@ -262,6 +273,16 @@ class Reader:
                 " their hash"
             )
         return fault
+
+
+def _one_kind(found: Sequence[Artifact]) -> tuple[str, int]:
+    kinds = {(one.artifact_type, one.schema_version) for one in found}
+    if len(kinds) != 1:
+        names = ", ".join(f"{name} v{version}" for name, version in sorted(kinds))
+        raise ValidationFailed(
+            f"artifacts opened together must be of one type and version: {names or 'none given'}"
+        )
+    return kinds.pop()
 
 
 def _filtered(query: Select[Any], where: ArtifactFilter) -> Select[Any]:

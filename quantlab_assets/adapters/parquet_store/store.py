@@ -31,6 +31,7 @@ from quantlab_assets.domain.artifacts import (
 from quantlab_assets.domain.errors import QuantlabError
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow.dataset as ds
 
     from quantlab_assets.adapters.parquet_store.publisher import Publisher
@@ -206,6 +207,12 @@ class ParquetStore:
     def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
         """See `ArtifactStore`."""
         return self._reader.open_many(artifact_ids, verify=verify)
+
+    def read_verified(
+        self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
+    ) -> "pl.DataFrame":
+        """See `ArtifactStore`."""
+        return self._reader.read_verified(artifact_ids, columns)
 
     def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
         """See `ArtifactStore`."""

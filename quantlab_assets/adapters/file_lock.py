@@ -1,4 +1,4 @@
-"""One builder at a time for each projection, across threads and processes.
+"""One holder at a time, across threads and processes: of a projection being built, of a run.
 
 A lock is a file under `flock`: the system drops it when its holder dies, so nobody has to judge
 whether a lock is stale.
