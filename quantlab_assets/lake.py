@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
+from quantlab_assets.domain.type_registry import TypeRegistry
 from quantlab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         ExperimentRecord,
     )
     from quantlab_assets.domain.strategy import Strategy
+    from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
+    from quantlab_assets.domain.telegram.rules import Rules
     from quantlab_assets.handlers.execute_experiment import ExecutedExperiment
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
@@ -85,14 +87,69 @@ class Lake:
         self, *, skip_refused: bool = False, only: Collection[str] | None = None
     ) -> "AlertSource":
         """The Telegram inbox, or the files of it that `only` names by their path below it."""
-        from quantlab_assets.adapters.telegram.inbox import TelegramInbox
-
-        return TelegramInbox(
+        return self.exports_in(
             self.settings.telegram_inbox,
             self.settings.telegram_spool,
             skip_refused=skip_refused,
             only=only,
         )
+
+    def exports_in(
+        self,
+        folder: Path,
+        spool: Path,
+        *,
+        skip_refused: bool = False,
+        only: Collection[str] | None = None,
+    ) -> "AlertSource":
+        """The exports in any folder, read by this lake's rules and pseudonyms."""
+        from quantlab_assets.adapters.telegram.inbox import TelegramInbox
+
+        return TelegramInbox(
+            folder,
+            spool,
+            rules=self.rules,
+            pseudonyms=self.pseudonyms,
+            skip_refused=skip_refused,
+            only=only,
+        )
+
+    @cached_property
+    def rules(self) -> "Rules":
+        """What makes an alert: the packaged rules, with the user's own laid over them."""
+        from quantlab_assets.domain.telegram.rules import load_rules
+
+        path = self.settings.telegram_rules
+        if path is None:
+            return load_rules()
+        try:
+            return load_rules(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValidationFailed(
+                f"QUANTLAB_TELEGRAM_RULES: cannot read {path}: {error}"
+            ) from error
+
+    @cached_property
+    def pseudonyms(self) -> "Pseudonyms | None":
+        """What hides people's names, None if they are not hidden.
+
+        Raises `Conflict` if the lake's messages were stored under another key, or with names.
+        """
+        from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
+        from quantlab_assets.handlers.ingest_messages import check_pseudonym_key
+
+        path = self.settings.pseudonym_key
+        found = None
+        if path is not None:
+            try:
+                found = Pseudonyms(path.read_bytes().strip())
+            except OSError as error:
+                raise ValidationFailed(
+                    f"QUANTLAB_PSEUDONYM_KEY: cannot read {path}: {error.strerror}"
+                ) from error
+        if self.settings.manifest.exists():
+            check_pseudonym_key(self.store, None if found is None else found.fingerprint)
+        return found
 
     @cached_property
     def file_quarantine(self) -> "FileQuarantine":

@@ -22,7 +22,8 @@ class Settings:
     """The paths and sources of one lake; all paths are absolute.
 
     `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
-    where Dagster was told to keep its instance, None if it was told nothing.
+    where Dagster was told to keep its instance, None if it was told nothing. `telegram_rules` is a
+    TOML laid over the packaged rules; `pseudonym_key` names the file of the key that hides people.
     """
 
     lake: Path
@@ -33,6 +34,8 @@ class Settings:
     telegram_inbox: Path
     candles: Path | str
     dagster_home: Path | None = None
+    telegram_rules: Path | None = None
+    pseudonym_key: Path | None = None
 
     @classmethod
     def from_environment(
@@ -53,6 +56,8 @@ class Settings:
         root = _absolute(lake) if lake is not None else path(LAKE_VARIABLE, Path("lake"))
         cache = path("PROJECTION_CACHE_DIR", root / "cache")
         home = variables.get(DAGSTER_HOME_VARIABLE)
+        rules = variables.get("QUANTLAB_TELEGRAM_RULES")
+        key = variables.get("QUANTLAB_PSEUDONYM_KEY")
         return cls(
             lake=root,
             manifest=path("ARTIFACT_MANIFEST_DB", root / "manifest" / "manifest.sqlite"),
@@ -64,6 +69,8 @@ class Settings:
                 variables.get("QUANTLAB_CANDLES") or str(root / "inbox" / "candles")
             ),
             dagster_home=_absolute(Path(home)) if home else None,
+            telegram_rules=_absolute(Path(rules)) if rules else None,
+            pseudonym_key=_absolute(Path(key)) if key else None,
         )
 
     @property

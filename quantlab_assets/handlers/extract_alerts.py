@@ -14,7 +14,7 @@ from quantlab_assets.domain.artifact_types import (
 from quantlab_assets.domain.artifacts import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.telegram.extraction import REPLY_WINDOW, Extraction, extract_alerts
 from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
-from quantlab_assets.domain.telegram.rules import load_rules
+from quantlab_assets.domain.telegram.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class DayAlerts:
 
 
 def alerts_of_day(
-    day: date, messages: pl.LazyFrame, next_day: pl.LazyFrame | None = None
+    day: date, messages: pl.LazyFrame, next_day: pl.LazyFrame | None, rules: Rules
 ) -> DayAlerts:
     """The alerts of a UTC day, from all versions of its messages (columns of `telegram_messages`).
 
@@ -40,24 +40,34 @@ def alerts_of_day(
     today = messages.select(names).filter(pl.col("ts_utc").is_between(start, end, closed="left"))
     after = MESSAGES.to_frame().lazy() if next_day is None else next_day.select(names)
     soon = after.filter(pl.col("ts_utc").is_between(end, end + REPLY_WINDOW))
-    return _outputs(day, extract_alerts(today.collect(), soon.collect()))
+    return _outputs(day, extract_alerts(today.collect(), soon.collect(), rules), rules)
 
 
-def _outputs(day: date, found: Extraction) -> DayAlerts:
+def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
+    params = {
+        "rules_version": rules.version,
+        "rules_hash": rules.digest,
+        "reply_window_s": int(REPLY_WINDOW.total_seconds()),
+    }
+
+    def draft(artifact_type: ArtifactType, key: str, rows: pl.DataFrame) -> ArtifactDraft:
+        table = table_of(rows, artifact_type)
+        return ArtifactDraft(artifact_type.name, key, table, params=params)
+
     counts = {**found.accounting.counts(), "alerts": found.alerts.height}
     by_chain = [
-        _draft(ALERTS, ALERTS.key(day=day.isoformat(), chain=str(chain)), rows)
+        draft(ALERTS, ALERTS.key(day=day.isoformat(), chain=str(chain)), rows)
         for (chain,), rows in sorted(found.alerts.group_by("chain", maintain_order=True))
     ]
     key = f"day={day.isoformat()}"
     return DayAlerts(
         alerts=PartitionOutput(tuple(by_chain), counts=counts),
         events=PartitionOutput(
-            (_draft(ALERT_EVENTS, key, found.events),) if found.events.height else (),
+            (draft(ALERT_EVENTS, key, found.events),) if found.events.height else (),
             counts={"events": found.events.height},
         ),
         quarantine=PartitionOutput(
-            (_draft(ALERTS_QUARANTINE, key, found.quarantine),) if found.quarantine.height else (),
+            (draft(ALERTS_QUARANTINE, key, found.quarantine),) if found.quarantine.height else (),
             counts={
                 "quarantine_rows": found.quarantine.height,
                 **{
@@ -69,16 +79,4 @@ def _outputs(day: date, found: Extraction) -> DayAlerts:
                 },
             },
         ),
-    )
-
-
-def _draft(artifact_type: ArtifactType, key: str, rows: pl.DataFrame) -> ArtifactDraft:
-    return ArtifactDraft(
-        artifact_type=artifact_type.name,
-        logical_key=key,
-        table=table_of(rows, artifact_type),
-        params={
-            "rules_version": load_rules().version,
-            "reply_window_s": int(REPLY_WINDOW.total_seconds()),
-        },
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any, Final
 
 import polars as pl
 
@@ -9,18 +10,30 @@ from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE, TELEGRAM_ME
 from quantlab_assets.domain.artifacts import (
     AdditiveOutput,
     ArtifactDraft,
+    ArtifactFilter,
     HeldArtifact,
     PartitionOutput,
     SourceFile,
 )
+from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.frames import table_of
-from quantlab_assets.domain.telegram.rules import load_rules
+from quantlab_assets.domain.telegram.rules import Rules
+from quantlab_assets.domain.telegram.senders import with_sender_kinds
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.ports.alert_source import AlertSource, ExportedMessages
+from quantlab_assets.ports.artifact_store import ArtifactStore
+
+PSEUDONYM_KEY: Final = "pseudonym_key"
+"""The publication parameter that tells under which key people's names were replaced, if any."""
 
 
-def messages_of_day(source: AlertSource, day: date) -> AdditiveOutput:
+def messages_of_day(
+    source: AlertSource, day: date, rules: Rules, *, pseudonym_key: str | None = None
+) -> AdditiveOutput:
     """The messages of one UTC day: one artifact a chat, built again whenever the day has changed.
+
+    `sender_kind` is what `rules` make of a sender now. `pseudonym_key` is the fingerprint of the
+    key under which the source replaces people's names.
 
     Unreadable records are published beside them by export: of exports that brought messages of the
     day, and of those that have no readable day at all. Raises `ValidationFailed` for a file that is
@@ -30,9 +43,33 @@ def messages_of_day(source: AlertSource, day: date) -> AdditiveOutput:
     loose = _unreadable(source, {part.source.sha256 for part in exported})
 
     def build(held: Mapping[str, HeldArtifact]) -> PartitionOutput:
-        return _union(day, exported, held, loose)
+        return _union(day, exported, held, loose, rules, params)
 
+    params = {"rules_version": rules.version, "rules_hash": rules.digest}
+    if pseudonym_key is not None:
+        params[PSEUDONYM_KEY] = pseudonym_key
     return AdditiveOutput(build)
+
+
+def check_pseudonym_key(store: ArtifactStore, fingerprint: str | None) -> None:
+    """Refuse to mix names and pseudonyms, or pseudonyms of two keys: nobody could tell any more
+    who is the same. Raises `Conflict`."""
+    newest = store.list_artifacts(ArtifactFilter("telegram_messages"), limit=1).artifacts
+    if not newest:
+        return
+    [publication] = store.latest_publications([newest[0].artifact_id]).values()
+    stored = publication.provenance.params.get(PSEUDONYM_KEY)
+    if stored == fingerprint:
+        return
+    if stored is None:
+        raise Conflict(
+            "this lake's messages are stored with people's names, and QUANTLAB_PSEUDONYM_KEY is "
+            "set; unset it, or ingest into a new lake"
+        )
+    raise Conflict(
+        f"this lake's messages are stored with pseudonyms under the key {stored}; set "
+        "QUANTLAB_PSEUDONYM_KEY to the file of that key, or ingest into a new lake"
+    )
 
 
 def _union(
@@ -40,6 +77,8 @@ def _union(
     exported: Sequence[ExportedMessages],
     held: Mapping[str, HeldArtifact],
     loose: tuple[ArtifactDraft, ...],
+    rules: Rules,
+    params: Mapping[str, Any],
 ) -> PartitionOutput:
     frames: dict[str, list[pl.DataFrame]] = {}
     sources: dict[str, dict[str, SourceFile]] = {}
@@ -51,14 +90,14 @@ def _union(
             key = TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat())
             frames.setdefault(key, []).append(rows)
             sources.setdefault(key, {}).setdefault(part.source.sha256, part.source)
-    unions = {key: union_messages(frames[key]) for key in sorted(frames)}
+    unions = {key: with_sender_kinds(union_messages(frames[key]), rules) for key in sorted(frames)}
     drafts = tuple(
         ArtifactDraft(
             artifact_type=TELEGRAM_MESSAGES.name,
             logical_key=key,
             table=table_of(union, TELEGRAM_MESSAGES),
             sources=tuple(sources[key][sha256] for sha256 in sorted(sources[key])),
-            params={"rules_version": load_rules().version},
+            params=params,
         )
         for key, union in unions.items()
     )

@@ -2,16 +2,23 @@
 
 from datetime import date
 
+import polars as pl
+
 from quantlab_assets.domain.artifact_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
-from quantlab_assets.handlers.extract_alerts import alerts_of_day
+from quantlab_assets.domain.telegram.rules import load_rules
+from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_day
 from quantlab_tests.domain.telegram.chat_log import EVM, MINT, POOL, card, log, said
 
 DAY = date(2025, 11, 7)
 PAIR_LINK = f"https://dexscreener.com/solana/{POOL}"
 
 
+def alerts(messages: pl.LazyFrame, next_day: pl.LazyFrame | None = None) -> DayAlerts:
+    return alerts_of_day(DAY, messages, next_day, load_rules())
+
+
 def test_alerts_are_one_artifact_a_chain_family() -> None:
-    found = alerts_of_day(DAY, log(said(1, f"{MINT} {EVM}"), said(2, EVM)).lazy())
+    found = alerts(log(said(1, f"{MINT} {EVM}"), said(2, EVM)).lazy())
     assert [draft.logical_key for draft in found.alerts.drafts] == [
         "day=2025-11-07/chain=evm",
         "day=2025-11-07/chain=solana",
@@ -21,7 +28,7 @@ def test_alerts_are_one_artifact_a_chain_family() -> None:
 
 
 def test_events_and_quarantine_are_one_artifact_each() -> None:
-    found = alerts_of_day(DAY, log(said(1, MINT), said(2, PAIR_LINK)).lazy())
+    found = alerts(log(said(1, MINT), said(2, PAIR_LINK)).lazy())
     [events], [quarantine] = found.events.drafts, found.quarantine.drafts
     assert (events.logical_key, events.table.schema) == ("day=2025-11-07", ALERT_EVENTS.schema)
     assert quarantine.logical_key == "day=2025-11-07"
@@ -33,7 +40,7 @@ def test_events_and_quarantine_are_one_artifact_each() -> None:
 
 
 def test_a_day_of_chatter_publishes_nothing_and_says_what_it_saw() -> None:
-    found = alerts_of_day(DAY, log(said(1, "gm"), said(2, "/gm"), said(3, "", by="Rick")).lazy())
+    found = alerts(log(said(1, "gm"), said(2, "/gm"), said(3, "", by="Rick")).lazy())
     assert (found.alerts.drafts, found.events.drafts, found.quarantine.drafts) == ((), (), ())
     assert found.alerts.counts == {
         "messages_seen": 3,
@@ -50,7 +57,7 @@ def test_a_day_of_chatter_publishes_nothing_and_says_what_it_saw() -> None:
 
 def test_only_messages_of_the_day_are_its_alerts() -> None:
     rows = log(said(1, MINT, after_s=-43_201), said(2, MINT), said(3, MINT, after_s=43_200))
-    found = alerts_of_day(DAY, rows.lazy())
+    found = alerts(rows.lazy())
     assert found.alerts.drafts[0].table["alert_message_id"].to_pylist() == [2]
 
 
@@ -59,7 +66,7 @@ def test_the_next_days_first_minutes_resolve_the_last_calls() -> None:
     next_day = log(
         card(2, MINT, reply_to=1, after_s=43_202), said(3, MINT, after_s=43_300, by="caller_02")
     )
-    found = alerts_of_day(DAY, late.lazy(), next_day.lazy())
+    found = alerts(late.lazy(), next_day.lazy())
     assert found.alerts.drafts[0].table["alert_message_id"].to_pylist() == [1]
     assert found.alerts.counts["messages_seen"] == 1
-    assert alerts_of_day(DAY, late.lazy()).alerts.drafts == ()
+    assert alerts(late.lazy()).alerts.drafts == ()

@@ -17,6 +17,7 @@ from quantlab_assets.domain.artifacts import (
     SourceFile,
 )
 from quantlab_assets.domain.telegram.frames import frame_schema
+from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.ingest_messages import messages_of_day
 from quantlab_tests.domain.telegram.chat_log import log, said
 from quantlab_tests.in_memory.alert_source import HeldExport, InMemoryAlertSource
@@ -40,7 +41,7 @@ def ingest(
     exports: Sequence[HeldExport], held: PartitionOutput | None = None, day: date = DAY
 ) -> PartitionOutput:
     drafts = () if held is None else held.drafts
-    return messages_of_day(InMemoryAlertSource(exports), day).build(
+    return messages_of_day(InMemoryAlertSource(exports), day, load_rules()).build(
         {draft.logical_key: as_held(draft) for draft in drafts}
     )
 

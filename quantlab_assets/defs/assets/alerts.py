@@ -10,6 +10,7 @@ import dagster as dg
 from quantlab_assets.defs.io_managers import artifact_metadata
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN, WITH_NEXT_DAY
 from quantlab_assets.defs.read_ledger import PartitionFrames
+from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifact_types import (
     ALERT_EVENTS,
     ALERTS,
@@ -64,7 +65,7 @@ def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetO
     can_subset=True,
 )
 def alert_extraction(
-    context: dg.AssetExecutionContext, telegram_messages: PartitionFrames
+    context: dg.AssetExecutionContext, lake: LakeResource, telegram_messages: PartitionFrames
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Extract each day once, however many of the three outputs are wanted."""
 
@@ -75,6 +76,7 @@ def alert_extraction(
             date.fromisoformat(day),
             telegram_messages.require(day),
             telegram_messages.get(next_day),
+            lake.lake.rules,
         )
 
     days = sorted(context.partition_keys)

@@ -39,10 +39,11 @@ def telegram_messages(
     Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the
     order in which they came. Nothing that was once seen is lost, also if a later export lacks it.
     """
-    source = lake.lake.readable_exports
+    source, rules, key = lake.lake.readable_exports, lake.lake.rules, lake.lake.pseudonyms
+    ingest = partial(messages_of_day, source, rules=rules, pseudonym_key=key and key.fingerprint)
     return dg.MaterializeResult(
         value=(
-            (day, partial(messages_of_day, source, date.fromisoformat(day)))
+            (day, partial(ingest, date.fromisoformat(day)))
             for day in sorted(context.partition_keys)
         )
     )

@@ -238,9 +238,7 @@ class TestRefusedRecords:
         assert unreadable["error_code"].to_list() == ["missing_id"]
 
     def test_the_bytes_of_the_record_are_kept_as_they_were(self, tmp_path: Path) -> None:
-        raw = (
-            b'{"id" : null,\n "type":"message", "from":"caller_05","date_unixtime":"1762514985" }'
-        )
+        raw = b'{"id" : null,\n "type":"message", "from":"caller_05","date_unixtime":"1762514985" }'
         path = tmp_path / "result.json"
         path.write_bytes(b'{"id": 42, "messages": [ ' + raw + b" , {}]}")
         row = read(path)[1].row(0, named=True)
@@ -394,7 +392,7 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(1 - 2**63, 2**63 - 1)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
