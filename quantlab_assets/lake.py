@@ -6,14 +6,15 @@ for the manifest alone starts fast.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.type_registry import TypeRegistry
-from quantlab_assets.settings import Settings
+from quantlab_assets.settings import TYPES_VARIABLE, Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
     from quantlab_assets.adapters.parquet_store import ParquetStore
+    from quantlab_assets.domain.artifact_types import ArtifactType
     from quantlab_assets.domain.experiments import (
         AlertFilters,
         ExperimentFilter,
@@ -40,7 +42,7 @@ class Lake:
 
     def __init__(self, settings: Settings, *, create: bool = False) -> None:
         self.settings = settings
-        self.types = TypeRegistry()
+        self.types = TypeRegistry(partial(artifact_types, settings.types_module))
         self._create = create
 
     def __repr__(self) -> str:
@@ -370,6 +372,30 @@ def open_lake(lake: str | Path | Settings | None = None, *, create: bool = False
             f"{settings.lake}"
         )
     return Lake(settings, create=create)
+
+
+def artifact_types(module: str | None) -> "list[ArtifactType]":
+    """The seed types, and those that a user's module lists as `ARTIFACT_TYPES`.
+
+    Raises `ValidationFailed` if the module cannot be imported, or lists something else.
+    """
+    from quantlab_assets.domain.artifact_types import SEED_TYPES, ArtifactType
+
+    if module is None:
+        return list(SEED_TYPES)
+    try:
+        named = import_module(module)
+    except Exception as error:  # Whatever somebody's module may raise.
+        raise ValidationFailed(
+            f"{TYPES_VARIABLE}: cannot import {module!r}: {type(error).__name__}: {error};"
+            " install it, or put its folder on PYTHONPATH"
+        ) from error
+    own = getattr(named, "ARTIFACT_TYPES", None)
+    if not isinstance(own, list | tuple) or not all(isinstance(one, ArtifactType) for one in own):
+        raise ValidationFailed(
+            f"{TYPES_VARIABLE}: {module} must have ARTIFACT_TYPES, a list of ArtifactType"
+        )
+    return [*SEED_TYPES, *own]
 
 
 def _utc(moment: datetime, name: str) -> datetime:

@@ -15,6 +15,7 @@ CLICKHOUSE_SCHEMES: Final = ("clickhouse", "clickhouses", "chdb")
 
 LAKE_VARIABLE: Final = "QUANTLAB_LAKE"
 DAGSTER_HOME_VARIABLE: Final = "DAGSTER_HOME"
+TYPES_VARIABLE: Final = "QUANTLAB_TYPES_MODULE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Settings:
     `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
     where Dagster was told to keep its instance, None if it was told nothing. `telegram_rules` is a
     TOML laid over the packaged rules; `pseudonym_key` names the file of the key that hides people.
+    `types_module` is the Python module that has the user's own artifact types.
     """
 
     lake: Path
@@ -34,6 +36,7 @@ class Settings:
     telegram_inbox: Path
     candles: Path | str
     dagster_home: Path | None = None
+    types_module: str | None = None
     telegram_rules: Path | None = None
     pseudonym_key: Path | None = None
 
@@ -69,6 +72,7 @@ class Settings:
                 variables.get("QUANTLAB_CANDLES") or str(root / "inbox" / "candles")
             ),
             dagster_home=_absolute(Path(home)) if home else None,
+            types_module=variables.get(TYPES_VARIABLE) or None,
             telegram_rules=_absolute(Path(rules)) if rules else None,
             pseudonym_key=_absolute(Path(key)) if key else None,
         )

@@ -6,12 +6,13 @@ timestamps are UTC microseconds; ids, counts and row numbers are int64; prices a
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from quantlab_assets.domain.errors import NotFound, ValidationFailed
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.type_registry import TypeRegistry as TypeRegistry
 
 TS = pa.timestamp("us", tz="UTC")
 
@@ -312,38 +313,3 @@ SEED_TYPES: tuple[ArtifactType, ...] = (
     EXPERIMENT_CURVES,
     EXPERIMENT_DIAGNOSTICS,
 )
-
-
-class TypeRegistry:
-    """The artifact types a lake knows: the seed types and whatever a user registered."""
-
-    def __init__(self, types: Iterable[ArtifactType] = SEED_TYPES) -> None:
-        self._types: dict[str, ArtifactType] = {}
-        for artifact_type in types:
-            self.register(artifact_type)
-
-    def register(self, artifact_type: ArtifactType) -> None:
-        """Add a type. Raises `ValidationFailed` if the name is taken or not a safe path segment."""
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", artifact_type.name):
-            raise ValidationFailed(
-                f"artifact type {artifact_type.name!r}:"
-                " use lower-case letters, digits and underscores"
-            )
-        if artifact_type.name in self._types:
-            raise ValidationFailed(f"artifact type {artifact_type.name!r} is registered already")
-        self._types[artifact_type.name] = artifact_type
-
-    def get(self, name: str, schema_version: int | None = None) -> ArtifactType:
-        """The type of that name. Raises `NotFound`, or `ValidationFailed` for another version."""
-        found = self._types.get(name)
-        if found is None:
-            known = ", ".join(sorted(self._types))
-            raise NotFound(f"unknown artifact type {name!r}; known: {known}")
-        if schema_version is not None and schema_version != found.schema_version:
-            raise ValidationFailed(
-                f"{name}: schema version {schema_version} is not known, only {found.schema_version}"
-            )
-        return found
-
-    def __iter__(self) -> Iterator[ArtifactType]:
-        return iter(self._types.values())

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pyarrow as pa
 import rfc8785
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Status = Literal["active", "superseded", "tombstoned"]
 Role = Literal["loaded", "declared"]
@@ -125,7 +127,7 @@ class PublishRequest:
 
     artifact_type: str
     logical_key: str
-    table: pa.Table
+    table: "pa.Table"
     provenance: Provenance
     schema_version: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -245,7 +247,7 @@ class ArtifactDraft:
 
     artifact_type: str
     logical_key: str
-    table: pa.Table
+    table: "pa.Table"
     tags: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[SourceFile, ...] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -256,7 +258,7 @@ class HeldArtifact:
     """An artifact that a partition consists of now, with its rows and the raw files it names."""
 
     artifact: Artifact
-    table: pa.Table
+    table: "pa.Table"
     sources: tuple[SourceFile, ...]
 
 

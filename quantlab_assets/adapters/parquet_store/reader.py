@@ -22,7 +22,6 @@ from quantlab_assets.adapters.parquet_store.schema import (
     partition_heads,
     publications,
 )
-from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import (
     Artifact,
     ArtifactFilter,
@@ -38,6 +37,7 @@ from quantlab_assets.domain.errors import (
     QuantlabError,
     ValidationFailed,
 )
+from quantlab_assets.domain.type_registry import TypeRegistry
 
 if TYPE_CHECKING:
     import polars as pl

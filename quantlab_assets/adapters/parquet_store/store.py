@@ -16,7 +16,6 @@ from quantlab_assets.adapters.parquet_store.rows import (
     input_set_artifacts,
     require,
 )
-from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import (
     Artifact,
     ArtifactFilter,
@@ -29,6 +28,7 @@ from quantlab_assets.domain.artifacts import (
     SourceFile,
 )
 from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.domain.type_registry import TypeRegistry
 
 if TYPE_CHECKING:
     import polars as pl
