@@ -4,7 +4,8 @@
 quantlab_assets.definitions` loads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import dagster as dg
 
@@ -16,6 +17,7 @@ from quantlab_assets.defs.assets import (
     projections,
     telegram,
 )
+from quantlab_assets.defs.checks import quality_checks, utc_now
 from quantlab_assets.defs.io_managers import ArtifactIOManager
 from quantlab_assets.defs.jobs import JOBS
 from quantlab_assets.defs.resources import LakeResource
@@ -41,9 +43,10 @@ def build_defs(
     settings: Settings | None = None,
     *,
     sensors: Sequence[dg.SensorDefinition] | None = None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> dg.Definitions:
     """The whole graph over the lake of `settings`; without them the environment decides at run
-    time. `sensors` replaces the inbox sensors, which are off.
+    time. `sensors` replaces the inbox sensors, which are off; `clock` tells freshness the time.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """
@@ -51,6 +54,7 @@ def build_defs(
     return dg.Definitions(
         assets=ASSETS,
         resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+        asset_checks=quality_checks(clock),
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=inbox_sensors() if sensors is None else sensors,

@@ -40,7 +40,8 @@ def telegram_messages(
     order in which they came. Nothing that was once seen is lost, also if a later export lacks it.
     """
     source, rules, key = lake.lake.readable_exports, lake.lake.rules, lake.lake.pseudonyms
-    ingest = partial(messages_of_day, source, rules=rules, pseudonym_key=key and key.fingerprint)
+    fingerprint = None if key is None else key.fingerprint
+    ingest = partial(messages_of_day, source, rules=rules, pseudonym_key=fingerprint)
     return dg.MaterializeResult(
         value=(
             (day, partial(ingest, date.fromisoformat(day)))
