@@ -14,14 +14,9 @@ import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.simulation import merging
+from quantlab_assets.simulation import frames, merging
 from quantlab_assets.simulation.arrays import Floats, Integers, frozen
-from quantlab_assets.simulation.frames import check_candles
 from quantlab_assets.simulation.parallel import in_slices
-
-LOWEST_PRICE = 1e-50
-HIGHEST_PRICE = 1e50
-"""Prices outside cannot be real, and ratios of those inside can neither overflow nor vanish."""
 
 _CHECKED_AT_ONCE = 1 << 18
 """Rows a thread checks before it looks for more."""
@@ -81,7 +76,7 @@ def one_candle_a_moment(candles: pl.DataFrame) -> pl.DataFrame:
     This is the choice that `simulate` makes where slices and intervals overlap. Raises
     `ValidationFailed` as it does.
     """
-    checked = check_candles(candles)
+    checked = frames.check_candles(candles)
     columns = _Columns.of(checked)
     _refuse_bad_rows(columns, threads=None)
     tokens = (
@@ -149,21 +144,35 @@ def _choose(
         last = np.full(len(runs_of), -1, dtype=np.int64)
         first[run_token], last[run_token] = run_start, run_stop - 1
         return slice(None), first, last
-    rows, kept = merging.merge_tokens(
-        np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(runs_of))),
-        run_start,
-        run_stop,
-        ascending,
-        columns.ts,
-        columns.interval_s,
-        columns.open,
-        columns.high,
-        columns.low,
-        columns.close,
-        _array(candles["volume"].fill_null(float("nan"))),
-    )
-    last = np.cumsum(kept) - 1
-    return rows, last - kept + 1, last
+    lengths = run_stop - run_start
+    before = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths)))
+    rows: Integers = np.arange(before[-1]) + np.repeat(run_start - before[:-1], lengths)
+    offset = before[np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(runs_of)))]
+    volume = _array(candles["volume"].fill_null(float("nan")))
+    counts = np.zeros(len(rows), dtype=np.bool_)
+
+    def settle(start: int, stop: int) -> None:
+        for token in range(start, stop):
+            mine = rows[offset[token] : offset[token + 1]]
+            mine[:] = mine[np.lexsort((columns.interval_s[mine], columns.ts[mine]))]
+        merging.find_those_that_count(
+            rows,
+            offset,
+            columns.ts,
+            columns.interval_s,
+            columns.open,
+            columns.high,
+            columns.low,
+            columns.close,
+            volume,
+            counts,
+            start,
+            stop,
+        )
+
+    in_slices(settle, tokens.height, threads, smallest=16)
+    kept = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)))[offset]
+    return rows[counts], kept[:-1], kept[1:] - 1
 
 
 def _find_runs(candles: pl.DataFrame, tokens: pl.DataFrame) -> tuple[Integers, Integers]:
@@ -225,15 +234,14 @@ def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:
     def check(start: int, stop: int) -> None:
         for part in range(start, stop):
             first_bad[part] = merging.find_bad_row(
+                columns.ts,
+                columns.interval_s,
                 columns.open,
                 columns.high,
                 columns.low,
                 columns.close,
-                columns.interval_s,
                 part * _CHECKED_AT_ONCE,
                 min((part + 1) * _CHECKED_AT_ONCE, rows),
-                LOWEST_PRICE,
-                HIGHEST_PRICE,
             )
 
     in_slices(check, len(first_bad), threads, smallest=1)
@@ -245,10 +253,13 @@ def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:
 def _fault(columns: _Columns, row: int) -> str:
     prices = {name: float(getattr(columns, name)[row]) for name in ("open", "high", "low", "close")}
     for name, price in prices.items():
-        if not LOWEST_PRICE <= price <= HIGHEST_PRICE:
+        if not frames.LOWEST_PRICE <= price <= frames.HIGHEST_PRICE:
             return f"column {name!r} is {price}, which is no price,"
     if prices["high"] < max(prices["open"], prices["close"]):
         return f"column 'high' is {prices['high']}, below open or close,"
     if prices["low"] > min(prices["open"], prices["close"]):
         return f"column 'low' is {prices['low']}, above open or close,"
-    return f"column 'interval_s' is {columns.interval_s[row]}, not a number of seconds above 0,"
+    if not frames.EARLIEST_TS <= columns.ts[row] <= frames.LATEST_TS:
+        return f"column 'ts' is {columns.ts[row]} us after 1970, outside the years 1970 to 2199,"
+    longest = frames.LONGEST_INTERVAL_S
+    return f"column 'interval_s' is {columns.interval_s[row]}, not 1 to {longest} seconds,"

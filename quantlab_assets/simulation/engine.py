@@ -18,7 +18,12 @@ from quantlab_assets.simulation.fills import (
     open_positions,
     run_exits,
 )
-from quantlab_assets.simulation.frames import SimulationResult, check_alerts, check_candles
+from quantlab_assets.simulation.frames import (
+    SimulationResult,
+    check_alerts,
+    check_candles,
+    check_strategy,
+)
 from quantlab_assets.simulation.metrics import Scopes, metrics_frame
 from quantlab_assets.simulation.money import Rates, settle
 from quantlab_assets.simulation.trades import Trades, entry_order, last_leg_ts, trades_frame
@@ -32,8 +37,10 @@ def simulate(
     The columns of the frames are `frames.ALERT_COLUMNS` and `frames.CANDLE_COLUMNS`; others are
     ignored. `threads` limits the processors used; the result is the same for any number.
 
-    Raises `ValidationFailed` naming column and row of what is wrong with a frame.
+    Raises `ValidationFailed` naming column and row of what is wrong with a frame, or what is no
+    frame or strategy at all.
     """
+    check_strategy(strategy, "strategy")
     checked = check_alerts(alerts)
     book = lay_out(check_candles(candles), checked, threads)
     known_ts = checked["known_ts_utc"].to_physical().to_numpy()

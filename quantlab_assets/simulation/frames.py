@@ -1,4 +1,4 @@
-"""The frames that go in and come out: their columns, types and value rules.
+"""What goes in and comes out: columns, types and value rules of frames.
 
 Nothing is computed here. Input frames are checked column by column and row by row, since a bad
 candle found late is a wrong trade found never. Extra columns are ignored.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.strategy import Strategy
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 
@@ -33,7 +34,18 @@ CANDLE_COLUMNS: Mapping[str, pl.DataType] = {
     "close": pl.Float64(),
     "volume": pl.Float64(),
 }
-"""Only `volume` may be null. `interval_s` may be any integer type."""
+"""Only `volume` may be null. `interval_s` may be a smaller integer type."""
+
+SMALLER_INTEGERS = (pl.Int8(), pl.Int16(), pl.Int32(), pl.UInt8(), pl.UInt16(), pl.UInt32())
+
+LOWEST_PRICE = 1e-50
+HIGHEST_PRICE = 1e50
+"""Prices outside cannot be real, and ratios of those inside can neither overflow nor vanish."""
+
+LONGEST_INTERVAL_S = 366 * 86_400
+EARLIEST_TS = 0
+LATEST_TS = 7_258_118_400_000_000 - 1
+"""Years from 1970 to 2199: sums of times stay in 64 bits and hourly curves in memory."""
 
 TRADE_COLUMNS: Mapping[str, pl.DataType] = {
     "trade_id": pl.String(),
@@ -98,16 +110,24 @@ class SimulationResult:
 def check_alerts(alerts: pl.DataFrame) -> pl.DataFrame:
     """Return the alert columns, by alert_id, so that row order is no input.
 
-    Raises `ValidationFailed` for a missing or wrongly typed column, a null, or an alert_id given
-    twice.
+    Raises `ValidationFailed` for a missing or wrongly typed column, a null, a time outside the
+    years 1970 to 2199, or an alert_id given twice.
     """
-    checked = _check_columns(alerts, ALERT_COLUMNS, "alerts").sort("alert_id")
-    repeated = checked.filter(pl.col("alert_id") == pl.col("alert_id").shift(1))
-    if repeated.height:
+    checked = _check_columns(alerts, ALERT_COLUMNS, "alerts")
+    for column in ("alert_ts_utc", "known_ts_utc"):
+        times = checked[column].to_physical()
+        if not times.is_between(EARLIEST_TS, LATEST_TS).all():
+            row = int(times.is_between(EARLIEST_TS, LATEST_TS).arg_min() or 0)
+            raise ValidationFailed(
+                f"alerts: column {column!r} is {times[row]} us after 1970, outside the years 1970 "
+                f"to 2199, in row {row}"
+            )
+    if checked["alert_id"].is_duplicated().any():
+        row = int(checked["alert_id"].is_first_distinct().arg_min() or 0)
         raise ValidationFailed(
-            f"alerts: alert_id {repeated['alert_id'][0]!r} occurs more than once"
+            f"alerts: column 'alert_id' is {checked['alert_id'][row]!r} once more in row {row}"
         )
-    return checked
+    return checked.sort("alert_id")
 
 
 def check_candles(candles: pl.DataFrame) -> pl.DataFrame:
@@ -119,14 +139,28 @@ def check_candles(candles: pl.DataFrame) -> pl.DataFrame:
     return _check_columns(candles, CANDLE_COLUMNS, "candles")
 
 
+def check_strategy(strategy: Strategy, name: str) -> None:
+    """Raise `ValidationFailed`, saying how to make one, if `strategy` is a dict, a text or None."""
+    if not isinstance(strategy, Strategy):
+        raise ValidationFailed(
+            f"{name}: must be a Strategy, not {type(strategy).__name__}; "
+            "make one with Strategy.from_json"
+        )
+
+
 def _check_columns(
     frame: pl.DataFrame, columns: Mapping[str, pl.DataType], name: str
 ) -> pl.DataFrame:
+    if not isinstance(frame, pl.DataFrame):
+        raise ValidationFailed(
+            f"{name}: must be a polars DataFrame, not {type(frame).__name__}; "
+            "collect or convert it first"
+        )
     for column, expected in columns.items():
         if column not in frame.columns:
             raise ValidationFailed(f"{name}: column {column!r} is missing")
         found = frame.schema[column]
-        fits = found == expected or (column == "interval_s" and found.is_integer())
+        fits = found == expected or (column == "interval_s" and found in SMALLER_INTEGERS)
         fits = fits or (found == pl.Null() and (column == "volume" or not frame.height))
         if not fits:
             raise ValidationFailed(f"{name}: column {column!r} must be {expected}, not {found}")

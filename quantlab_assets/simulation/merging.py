@@ -8,48 +8,56 @@ finer one.
 
 import numpy as np
 
-from quantlab_assets.simulation.arrays import SECOND, Flags, Floats, Integers, compiled
+from quantlab_assets.simulation.arrays import SECOND, Flags, Floats, Integers, compiled, inlined
+from quantlab_assets.simulation.frames import (
+    EARLIEST_TS,
+    HIGHEST_PRICE,
+    LATEST_TS,
+    LONGEST_INTERVAL_S,
+    LOWEST_PRICE,
+)
+
+
+@inlined
+def _is_candle(
+    ts: int, interval_s: int, open_: float, high: float, low: float, close: float
+) -> bool:
+    # No branch inside, so that a loop runs at the speed of memory. NaN fails every comparison.
+    return (
+        (low >= LOWEST_PRICE)
+        & (high <= HIGHEST_PRICE)
+        & (high >= open_)
+        & (high >= close)
+        & (low <= open_)
+        & (low <= close)
+        & (interval_s > 0)
+        & (interval_s <= LONGEST_INTERVAL_S)
+        & (ts >= EARLIEST_TS)
+        & (ts <= LATEST_TS)
+    )
 
 
 @compiled
 def find_bad_row(
+    ts: Integers,
+    interval_s: Integers,
     open_: Floats,
     high: Floats,
     low: Floats,
     close: Floats,
-    interval_s: Integers,
     start: int,
     stop: int,
-    lowest: float,
-    highest: float,
 ) -> int:
-    """Return the first row of `start` to `stop` that is no candle, else `len(open_)`."""
+    """Return the first row of `start` to `stop` that is no candle, else `len(ts)`."""
     sound = True
     for row in range(start, stop):
-        # No branch inside: the loop runs at the speed of memory. NaN fails every comparison.
-        sound &= (
-            (low[row] >= lowest)
-            & (high[row] <= highest)
-            & (high[row] >= open_[row])
-            & (high[row] >= close[row])
-            & (low[row] <= open_[row])
-            & (low[row] <= close[row])
-            & (interval_s[row] > 0)
-        )
+        sound &= _is_candle(ts[row], interval_s[row], open_[row], high[row], low[row], close[row])
     if sound:
-        return len(open_)
+        return len(ts)
     for row in range(start, stop):
-        if not (
-            low[row] >= lowest
-            and high[row] <= highest
-            and high[row] >= open_[row]
-            and high[row] >= close[row]
-            and low[row] <= open_[row]
-            and low[row] <= close[row]
-            and interval_s[row] > 0
-        ):
+        if not _is_candle(ts[row], interval_s[row], open_[row], high[row], low[row], close[row]):
             return row
-    return len(open_)
+    return len(ts)
 
 
 @compiled
@@ -72,11 +80,9 @@ def find_ascending(
 
 
 @compiled
-def merge_tokens(
-    run_offset: Integers,
-    run_start: Integers,
-    run_stop: Integers,
-    ascending: Flags,
+def find_those_that_count(
+    rows: Integers,
+    offset: Integers,
     ts: Integers,
     interval_s: Integers,
     open_: Floats,
@@ -84,35 +90,19 @@ def merge_tokens(
     low: Floats,
     close: Floats,
     volume: Floats,
-) -> tuple[Integers, Integers]:
-    """Choose and order the rows of every token.
+    counts: Flags,
+    first_token: int,
+    last_token: int,
+) -> None:
+    """Mark in `counts` the `rows` that count, of the tokens `first_token` to `last_token`.
 
-    Token t has the runs `run_offset[t]` to `run_offset[t + 1]`. Returns the chosen rows of all
-    tokens, one token after the other, each by ts, and how many each token has.
+    Token t has `rows[offset[t]:offset[t + 1]]`, by ts, then interval.
     """
-    tokens = len(run_offset) - 1
-    kept = np.zeros(tokens, dtype=np.int64)
-    total = 0
-    for run in range(len(run_start)):
-        total += run_stop[run] - run_start[run]
-    rows = np.empty(total, dtype=np.int64)
-    written = 0
-    for token in range(tokens):
-        begin = written
-        for run in range(run_offset[token], run_offset[token + 1]):
-            for row in range(run_start[run], run_stop[run]):
-                rows[written] = row
-                written += 1
-        runs = run_offset[token + 1] - run_offset[token]
-        if runs > 1 or (runs == 1 and not ascending[run_offset[token]]):
-            mine = rows[begin:written]
-            by_ts = mine[np.argsort(ts[mine], kind="mergesort")]
-            count = _settle_duplicates(by_ts, ts, interval_s, open_, high, low, close, volume)
-            count = _drop_overlapped(by_ts[:count], ts, interval_s)
-            rows[begin : begin + count] = by_ts[:count]
-            written = begin + count
-        kept[token] = written - begin
-    return rows[:written].copy(), kept
+    for token in range(first_token, last_token):
+        mine = rows[offset[token] : offset[token + 1]]
+        mark = counts[offset[token] : offset[token + 1]]
+        _settle_duplicates(mine, ts, interval_s, open_, high, low, close, volume, mark)
+        _drop_overlapped(mine, ts, interval_s, mark)
 
 
 @compiled
@@ -125,25 +115,18 @@ def _settle_duplicates(
     low: Floats,
     close: Floats,
     volume: Floats,
-) -> int:
-    """Keep one row for each (ts, interval) at the front of `rows`; return how many.
-
-    `rows` come by ts."""
-    count = 0
-    moment = 0  # where the rows kept for the current ts begin
+    counts: Flags,
+) -> None:
+    """Mark one of the `rows`, which come by ts, then interval, for each ts and interval."""
+    best = 0
     for position in range(len(rows)):
-        row = rows[position]
-        if count > 0 and ts[rows[count - 1]] != ts[row]:
-            moment = count
-        rival = moment
-        while rival < count and interval_s[rows[rival]] != interval_s[row]:
-            rival += 1
-        if rival == count:
-            rows[count] = row
-            count += 1
-        elif _outranks(row, rows[rival], open_, high, low, close, volume):
-            rows[rival] = row
-    return count
+        row, rival = rows[position], rows[best]
+        if position > 0 and ts[row] == ts[rival] and interval_s[row] == interval_s[rival]:
+            if not _outranks(row, rival, open_, high, low, close, volume):
+                continue
+            counts[best] = False
+        counts[position] = True
+        best = position
 
 
 @compiled
@@ -165,26 +148,31 @@ def _outranks(
 
 
 @compiled
-def _drop_overlapped(rows: Integers, ts: Integers, interval_s: Integers) -> int:
-    """Keep the rows that no finer candle overlaps at the front of `rows`; return how many."""
-    intervals = np.unique(interval_s[rows])
-    if len(intervals) == 1:
-        return len(rows)
-    overlapped = np.zeros(len(rows), dtype=np.bool_)
-    for finer in intervals[:-1]:
-        starts = ts[rows[interval_s[rows] == finer]]
+def _drop_overlapped(rows: Integers, ts: Integers, interval_s: Integers, counts: Flags) -> None:
+    """Take the mark in `counts` from the `rows`, which come by ts, that a finer candle overlaps."""
+    coarsest = 0
+    for row in rows:
+        coarsest = max(coarsest, interval_s[row])
+    finer = 0
+    while True:
+        following = coarsest
+        for row in rows:
+            if interval_s[row] > finer:
+                following = min(following, interval_s[row])
+        finer = following
+        if finer == coarsest:
+            return
+        candidate = 0  # the first candle of that interval that has not ended when `row` begins
         for position in range(len(rows)):
             row = rows[position]
-            if interval_s[row] > finer and not overlapped[position]:
-                # The first finer candle that has not ended when this one begins.
-                candidate = np.searchsorted(starts, ts[row] - finer * SECOND, side="right")
-                overlapped[position] = (
-                    candidate < len(starts)
-                    and starts[candidate] < ts[row] + interval_s[row] * SECOND
-                )
-    count = 0
-    for position in range(len(rows)):
-        if not overlapped[position]:
-            rows[count] = rows[position]
-            count += 1
-    return count
+            if interval_s[row] <= finer:
+                continue
+            while candidate < len(rows) and (
+                interval_s[rows[candidate]] != finer
+                or ts[rows[candidate]] + finer * SECOND <= ts[row]
+            ):
+                candidate += 1
+            if candidate == len(rows):
+                break
+            if ts[rows[candidate]] < ts[row] + interval_s[row] * SECOND:
+                counts[position] = False

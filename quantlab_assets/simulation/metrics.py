@@ -90,13 +90,15 @@ def metrics_frame(
     """
     scope_of = scopes.of_alert[trades.positions.alert]
     trades_in = np.bincount(scope_of.ravel(), minlength=len(scopes.names))
+    # Scopes of one kind follow each other, so kind by kind, by scope, is scope by scope.
+    members = np.argsort(scope_of, axis=0, kind="stable").T.ravel()
+    returns = (trades.money.net_pnl / rates.stake)[members]
     figures = _figures(
-        # Scopes of one kind follow each other, so kind by kind, by scope, is scope by scope.
-        np.argsort(scope_of, axis=0, kind="stable").T.ravel(),
+        members,
         np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(trades_in))),
+        returns[np.lexsort((returns, np.repeat(np.arange(len(trades_in)), trades_in)))],
         scopes.alerts_seen,
         trades.money.net_pnl,
-        trades.money.net_pnl / rates.stake,
         trades.money.gross_pnl,
         trades.money.fees + trades.money.slippage_cost,
         trades.duration_s,
@@ -149,9 +151,9 @@ def _readable(figures: Floats) -> list[float | None]:
 def _figures(
     members: Integers,
     member_offset: Integers,
+    ordered_returns: Floats,
     alerts_seen: Integers,
     net_pnl: Floats,
-    net_return: Floats,
     gross_pnl: Floats,
     costs: Floats,
     duration_s: Integers,
@@ -164,8 +166,9 @@ def _figures(
 ) -> Floats:
     """Return a row of figures for each scope, in the order of METRIC_NAMES, NaN where undefined.
 
-    Scope s has the trades `members[member_offset[s]:member_offset[s + 1]]`, in trade order, and the
-    curve points `curve_offset[s]` to `curve_offset[s + 1]`. Calmar is left to `_readable`.
+    Scope s has the trades `members[member_offset[s]:member_offset[s + 1]]`, in trade order, the
+    same part of `ordered_returns`, ascending, and the curve points `curve_offset[s]` to
+    `curve_offset[s + 1]`. Calmar is left to `_readable`.
     """
     scopes = len(alerts_seen)
     figures = np.full((scopes, 24), np.nan)
@@ -201,7 +204,7 @@ def _figures(
         row[7] = net / n
         row[18] = duration / n
         row[19] = unclear / n
-        ordered = np.sort(net_return[mine])
+        ordered = ordered_returns[member_offset[scope] : member_offset[scope + 1]]
         row[11] = _quantile(ordered, 0.5)
         row[12] = _quantile(ordered, 0.05)
         row[13] = _quantile(ordered, 0.95)

@@ -4,7 +4,7 @@ Candles are laid out once, entries are found once for each way to enter, and exi
 Results are those of `simulate`, one by one, to the bit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,7 +23,12 @@ from quantlab_assets.simulation.fills import (
     open_positions,
     run_exits,
 )
-from quantlab_assets.simulation.frames import SimulationResult, check_alerts, check_candles
+from quantlab_assets.simulation.frames import (
+    SimulationResult,
+    check_alerts,
+    check_candles,
+    check_strategy,
+)
 from quantlab_assets.simulation.index import Grid, can_index, sweep_exits
 from quantlab_assets.simulation.kernel import ExitRules
 from quantlab_assets.simulation.metrics import Scopes
@@ -48,7 +53,7 @@ class _Group:
 def simulate_many(
     alerts: pl.DataFrame,
     candles: pl.DataFrame,
-    strategies: Sequence[Strategy],
+    strategies: Iterable[Strategy],
     *,
     threads: int | None = None,
 ) -> Iterator[SimulationResult]:
@@ -58,6 +63,9 @@ def simulate_many(
     of strategies need the memory of a few. The frames are checked before the first: raises
     `ValidationFailed` as `simulate` does, at once.
     """
+    strategies = tuple(strategies)
+    for number, strategy in enumerate(strategies):
+        check_strategy(strategy, f"strategies.{number}")
     checked = check_alerts(alerts)
     book = lay_out(check_candles(candles), checked, threads)
     known_ts = checked["known_ts_utc"].to_physical().to_numpy()
@@ -68,7 +76,7 @@ def simulate_many(
     for rules, numbers in alike.items():
         entries = find_entries(book, known_ts, rules, threads)
         groups.append(_Group(tuple(numbers), entries, open_positions(book, entries)))
-    return _results(checked, book, tuple(strategies), groups, threads)
+    return _results(checked, book, strategies, groups, threads)
 
 
 def _results(

@@ -1,6 +1,6 @@
 """Bad input is refused by column and row; input that is merely empty gives empty results."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -51,7 +51,14 @@ def test_what_is_no_price(column, price):
     [
         ("high", 1.45, "column 'high' is 1.45, below open or close, in row 1"),
         ("low", 1.55, "column 'low' is 1.55, above open or close, in row 1"),
-        ("interval_s", 0, "column 'interval_s' is 0, not a number of seconds above 0, in row 1"),
+        ("interval_s", 0, "column 'interval_s' is 0, not 1 to 31622400 seconds, in row 1"),
+        (
+            "interval_s",
+            2**62,
+            f"column 'interval_s' is {2**62}, not 1 to 31622400 seconds, in row 1",
+        ),
+        ("ts", datetime(1969, 12, 31, tzinfo=UTC), "column 'ts' is -86400000000 us after 1970"),
+        ("ts", datetime(2200, 1, 1, tzinfo=UTC), "outside the years 1970 to 2199, in row 1"),
         ("close", None, "column 'close' is null in row 1"),
         ("ts", None, "column 'ts' is null in row 1"),
         ("token_address", None, "column 'token_address' is null in row 1"),
@@ -74,8 +81,18 @@ def test_alerts_without_a_value(column):
     )
 
 
+@pytest.mark.parametrize("column", ["known_ts_utc", "alert_ts_utc"])
+@pytest.mark.parametrize("us", [-(2**63), -1, 7_258_118_400_000_000, 2**63 - 1])
+def test_alerts_at_impossible_times(column, us):
+    times = pl.Series(column, [1, us]).cast(ALERTS.schema[column])
+    message = refusal(ALERTS.with_columns(times))
+    assert f"alerts: column '{column}' is {us} us after 1970, outside the years" in message
+    assert "in row 1" in message
+
+
 def test_an_alert_given_twice():
-    assert "alert_id 'a0' occurs more than once" in refusal(pl.concat([ALERTS, ALERTS[:1]]))
+    message = refusal(pl.concat([ALERTS, ALERTS[:1]]))
+    assert message == "alerts: column 'alert_id' is 'a0' once more in row 2"
 
 
 @pytest.mark.parametrize("column", ALERTS.columns)
@@ -96,6 +113,9 @@ def test_candles_without_a_column(column):
         ("ts", pl.Datetime("us", "Europe/Berlin")),
         ("open", pl.Float32()),
         ("interval_s", pl.Float64()),
+        ("interval_s", pl.UInt64()),
+        ("chain", pl.Categorical()),
+        ("token_address", pl.Enum(["MintA"])),
     ],
 )
 def test_wrong_types(column, dtype):
@@ -108,6 +128,20 @@ def test_wrong_types(column, dtype):
         wrong = CANDLES.with_columns(pl.col(column).cast(dtype))
     message = refusal(candles=wrong)
     assert message.startswith(f"candles: column '{column}' must be ")
+
+
+@pytest.mark.parametrize("not_a_frame", [ALERTS.lazy(), ALERTS.to_arrow(), ALERTS.to_dicts(), None])
+def test_what_is_no_frame(not_a_frame):
+    kind = type(not_a_frame).__name__
+    assert refusal(not_a_frame).startswith(f"alerts: must be a polars DataFrame, not {kind}; ")
+    assert refusal(candles=not_a_frame).startswith("candles: must be a polars DataFrame")
+
+
+def test_what_is_no_strategy():
+    with pytest.raises(ValidationFailed, match="strategy: must be a Strategy, not dict; make one"):
+        simulate(ALERTS, CANDLES, {"exit": {}})
+    with pytest.raises(ValidationFailed, match=r"strategies\.1: must be a Strategy, not str"):
+        simulate_many(ALERTS, CANDLES, [STRATEGY, "{}"])
 
 
 def test_small_integers_are_intervals_too():
@@ -128,6 +162,10 @@ def test_schemas_hold_even_when_empty(alerts, candles):
     assert result.trades.height + result.diagnostics.height == alerts.height
     if not candles.height:
         assert set(result.diagnostics["code"]) <= {"no_candles"}
+
+
+def test_strategies_may_come_from_a_generator():
+    assert len(list(simulate_many(ALERTS, CANDLES, (STRATEGY for _ in range(3))))) == 3
 
 
 def test_no_strategies_no_results():
