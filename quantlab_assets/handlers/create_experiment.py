@@ -55,8 +55,11 @@ def create_experiment(
     params: Mapping[str, Any] | None = None,
     min_coverage: float | None = None,
     provenance: Provenance | None = None,
+    parent_id: str | None = None,
 ) -> tuple[ExperimentRecord, bool]:
     """Record the experiment and publish its definition; False if the same one was there already.
+
+    `parent_id` names the experiment that this one is a rerun of.
 
     `alerts="all"` takes every active alerts artifact that has alerts within the filters' range.
     `slices="auto"` takes every active slice of a token those alerts call, on a fitting network,
@@ -94,7 +97,7 @@ def create_experiment(
     except NotFound:
         # Published before it is recorded: killed in between, the next attempt completes it.
         _publish_definition(store, definition, provenance)
-        return tracker.create(definition)
+        return tracker.create(definition, parent_id=parent_id)
 
 
 def _checked_filters(filters: AlertFilters) -> AlertFilters:
