@@ -38,12 +38,52 @@ class GraphRun:
     assets: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionFigures:
+    """The whole numbers in the metadata of one materialised partition."""
+
+    asset: str
+    partition: str
+    numbers: Mapping[str, int]
+
+
 class Graph:
     """The asset graph of one lake and its Dagster instance. Use `open_graph`."""
 
     def __init__(self, definitions: "dg.Definitions", instance: "dg.DagsterInstance") -> None:
+        self._definitions = definitions
         self._job = definitions.resolve_implicit_global_asset_job_def()
         self._instance = instance
+
+    def days(self, asset: str) -> tuple[date, date]:
+        """The first and the last UTC day that are partitions of an asset now."""
+        partitions = self._definitions.resolve_assets_def(asset).partitions_def
+        keys = [] if partitions is None else [partitions.get_first_partition_key()]
+        keys += [] if partitions is None else [partitions.get_last_partition_key()]
+        first, last = (date.fromisoformat(key) for key in keys if key is not None)
+        return first, last
+
+    def figures(self, run: "GraphRun") -> list["PartitionFigures"]:
+        """What a run's materialisations say in numbers, asset by asset and day by day."""
+        import dagster as dg
+
+        found = []
+        for entry in self._instance.all_logs(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ):
+            event = entry.dagster_event
+            if event is None or event.asset_key is None:
+                continue
+            metadata = event.step_materialization_data.materialization.metadata
+            numbers = {
+                name: value.value
+                for name, value in metadata.items()
+                if isinstance(value, dg.IntMetadataValue) and value.value is not None
+            }
+            found.append(
+                PartitionFigures(event.asset_key.to_user_string(), event.partition or "", numbers)
+            )
+        return found
 
     def materialize(
         self,
@@ -78,7 +118,7 @@ class Graph:
                 run_id=run_id,
             )
         except Exception as error:
-            raise _raised_on_purpose(error) or error from None
+            raise raised_on_purpose(error) or error from None
         return GraphRun(run_id, tuple(assets))
 
 
@@ -112,11 +152,16 @@ def _step_starts(on_step: Callable[[str], None]) -> "Callable[[dg.EventLogEntry]
     return listen
 
 
-def _raised_on_purpose(error: BaseException) -> QuantlabError | None:
-    """The project's own error among the causes: Dagster wraps what a step raises."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, QuantlabError):
-            return seen
-        seen = getattr(seen, "user_exception", None) or seen.__cause__ or seen.__context__
+def raised_on_purpose(error: BaseException) -> QuantlabError | None:
+    """The project's own error among the causes: Dagster wraps what a step raises.
+
+    The wrapper is the context of what it wraps, so the causes can go round in a circle.
+    """
+    seen: list[BaseException] = []
+    wanted: BaseException | None = error
+    while wanted is not None and not any(wanted is known for known in seen):
+        if isinstance(wanted, QuantlabError):
+            return wanted
+        seen.append(wanted)
+        wanted = getattr(wanted, "user_exception", None) or wanted.__cause__ or wanted.__context__
     return None

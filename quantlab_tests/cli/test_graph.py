@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantlab_assets.cli.graph import contiguous, open_graph
+from quantlab_assets.cli.graph import contiguous, open_graph, raised_on_purpose
 from quantlab_assets.cli.instance import CONFIGURATION, instance_home, open_instance
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.settings import Settings
@@ -90,3 +90,23 @@ def test_the_error_of_a_step_comes_through_as_it_was_raised(settings: Settings) 
         pytest.raises(ValidationFailed, match=r"broken\.json"),
     ):
         graph.materialize(["telegram_messages"], days=(DAY, DAY))
+
+
+def test_a_bug_in_a_step_comes_through_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("quantlab_assets.defs.assets.telegram.messages_of_day", broken)
+    with open_graph(settings) as graph, pytest.raises(ZeroDivisionError, match="by zero"):
+        graph.materialize(["telegram_messages"], days=(DAY, DAY))
+
+
+def test_causes_that_go_round_in_a_circle_end() -> None:
+    inner, outer = ZeroDivisionError("inner"), RuntimeError("outer")
+    inner.__context__, outer.__context__ = outer, inner
+    assert raised_on_purpose(inner) is None
+    meant = ValidationFailed("meant")
+    inner.__context__ = meant
+    assert raised_on_purpose(outer) is meant
