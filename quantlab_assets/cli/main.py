@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "quantlab_assets.cli.init:init",
     "status": "quantlab_assets.cli.status:status",
     "ui": "quantlab_assets.cli.ui:ui",
+    "artifacts": "quantlab_assets.cli.artifacts:artifacts",
     "completion": "quantlab_assets.cli.completion:completion",
 }
 

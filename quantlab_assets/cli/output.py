@@ -31,7 +31,7 @@ PIPED_WIDTH = 10_000
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Format(Enum):
@@ -54,6 +54,16 @@ def format_option(command: Command) -> Command:
         callback=lambda _ctx, _param, value: Format(value),
         help="How to print the data, also when it goes into a pipe.",
     )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A mapping whose keys are data, such as the names of tags: JSON leaves them as they are."""
+
+    value: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.value.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,15 @@ def write_table(
     target.print(table)
 
 
+def write_fields(record: Mapping[str, Any], columns: Sequence[Column]) -> None:
+    """Print one record for people, a line for each field."""
+    width = max(len(column.title) for column in columns)
+    for column in columns:
+        value = record[column.name]
+        shown = "-" if value is None else (column.show or _plain)(value)
+        click.echo(f"{column.title:<{width}}  {printable(shown)}".rstrip())
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A console on stdout, or on stderr for messages and progress."""
     from rich.console import Console
@@ -200,9 +219,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: Any, name: Callable[[str], str] = camel_case) -> Any:
+    if isinstance(value, Verbatim):
+        return _jsonable(value.value, str)
     if isinstance(value, Mapping):
-        return {camel_case(str(key)): _jsonable(item) for key, item in value.items()}
+        return {name(str(key)): _jsonable(item, name) for key, item in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
@@ -214,7 +235,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Iterable):
-        return [_jsonable(item) for item in value]
+        return [_jsonable(item, name) for item in value]
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -222,5 +243,6 @@ def _csv_cell(value: Any) -> str | int | float | None:
     """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = value if isinstance(value, str) else str(_jsonable(value))
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    plain = _jsonable(value)
+    text = plain if isinstance(plain, str) else to_json(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
