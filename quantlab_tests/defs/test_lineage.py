@@ -1,18 +1,30 @@
 """Lineage comes from the graph: what an output partition was handed is what its rows say."""
 
+import subprocess
+import sys
+
 import dagster as dg
 import pytest
 
-from quantlab_assets.domain.artifacts import LineageInput
-from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_tests.defs.toy_graph import Toy
+from quantlab_assets.defs.io_managers import ArtifactIOManager, artifact_metadata
+from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
+from quantlab_assets.domain.artifacts import ArtifactDraft, LineageInput, PartitionOutput
+from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
+from quantlab_tests.defs.test_definitions import ROOT, without_settings
+from quantlab_tests.defs.toy_graph import PARTITIONED, TEXTS, Toy, quarantine
 
 RANGE = ("2025-11-01", "2025-11-05")
-TEXTS = {f"2025-11-0{n}": f"text {n}" for n in range(1, 6)}
 
 
 def loaded(*ids: str) -> set[LineageInput]:
     return {LineageInput(artifact_id=i, role="loaded") for i in ids}
+
+
+def publications(toy: Toy) -> int:
+    """How many publish events the lake has seen."""
+    artifacts = toy.store.list_artifacts().artifacts
+    return sum(len(toy.store.get_publications(a.artifact_id)) for a in artifacts)
 
 
 def test_a_range_run_gives_each_partition_exactly_its_own_inputs(toy: Toy, instance):
@@ -98,14 +110,123 @@ def test_a_day_that_now_produces_nothing_supersedes_what_it_made(toy: Toy, insta
 
 def test_a_run_that_dies_midway_keeps_the_days_it_finished(toy: Toy, instance):
     toy.texts = dict(TEXTS)
-    toy.fail_on = "2025-11-04"
+    toy.die_on = "2025-11-04"
     result = toy.run(instance, ["raw"], RANGE, raise_on_error=False)
     assert not result.success
     assert toy.head("raw", "2025-11-03") is not None
     assert toy.head("raw", "2025-11-04") is None
-    toy.fail_on = None
+    toy.die_on = None
     toy.run(instance, ["raw"], RANGE)
     assert all(toy.head("raw", day) for day in TEXTS)
+
+
+def test_a_day_that_fails_does_not_hold_up_the_others_and_costs_only_itself(toy: Toy, instance):
+    toy.texts = dict(TEXTS)
+    toy.fail_on = "2025-11-04"
+    with pytest.raises(QuantlabError, match=r"1 of 5 partitions failed.* run again: 2025-11-04"):
+        toy.run(instance, ["raw"], RANGE)
+    made = set(TEXTS) - {"2025-11-04"}
+    assert {day for day in TEXTS if toy.head("raw", day)} == made
+    assert instance.get_materialized_partitions(dg.AssetKey("raw")) == made
+    before = publications(toy)
+    toy.fail_on = None
+    toy.run(instance, ["raw"], ("2025-11-04", "2025-11-04"))
+    assert instance.get_materialized_partitions(dg.AssetKey("raw")) == set(TEXTS)
+    assert publications(toy) == before + 1
+
+
+def test_what_fails_alike_for_every_day_stops_the_run_at_once(toy: Toy, instance):
+    toy.texts = dict(TEXTS)
+    toy.store.files_on_disk.staging.rmdir()
+    toy.store.files_on_disk.staging.touch()
+    with pytest.raises(StoreUnavailable):
+        toy.run(instance, ["raw"], RANGE)
+
+
+def test_a_partition_of_a_failed_step_shows_its_artifacts_and_data_version(toy: Toy, instance):
+    toy.texts = dict(TEXTS)
+    toy.fail_on = "2025-11-04"
+    toy.run(instance, ["raw"], RANGE, raise_on_error=False)
+    event = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("raw"), asset_partitions=["2025-11-02"]),
+        limit=1,
+    ).records[0]
+    shown = event.asset_materialization
+    (artifact,) = toy.store.get_heads("raw", ["2025-11-02"])["2025-11-02"]
+    assert shown.metadata["artifact_ids"].value == [artifact.artifact_id]
+    assert shown.tags["dagster/data_version"] == artifact.content_hash
+
+
+def test_a_retried_step_starts_with_an_empty_ledger(toy: Toy, instance):
+    toy.texts = dict(TEXTS)
+    toy.run(instance, ["raw"], RANGE)
+    toy.fails_after_reading = 1
+    assert toy.run(instance, ["derived"], ("2025-11-05", "2025-11-05")).success
+    # The first attempt read all it was given; only what the second one read is lineage.
+    assert toy.edges("derived", "2025-11-05") == loaded(
+        *toy.head("raw", "2025-11-05"), *toy.head("raw", "2025-11-04")
+    )
+
+
+def test_a_retried_step_makes_the_same_artifacts(toy: Toy, instance, tmp_path):
+    other = Toy(tmp_path / "other", dict(TEXTS))
+    other.run(instance, ["raw"], RANGE)
+    toy.texts, toy.retries, toy.die_on, toy.dies = dict(TEXTS), 2, "2025-11-03", 2
+    assert toy.run(instance, ["raw"], RANGE).success
+    assert [toy.head("raw", day) for day in TEXTS] == [other.head("raw", day) for day in TEXTS]
+
+
+def test_a_head_that_moves_between_load_and_write_leaves_the_edge_to_what_was_read(toy, instance):
+    toy.texts = dict(TEXTS)
+    toy.run(instance, ["raw"], RANGE)
+    read = toy.head("raw", "2025-11-02")
+
+    def meanwhile() -> None:
+        with dg.DagsterInstance.ephemeral() as another:
+            moved = Toy(toy.root, {**TEXTS, "2025-11-02": "moved"})
+            moved.run(another, ["raw"], ("2025-11-02", "2025-11-02"))
+
+    toy.before_body = meanwhile
+    toy.run(instance, ["derived"], ("2025-11-02", "2025-11-02"))
+    assert toy.head("raw", "2025-11-02") != read
+    assert toy.edges("derived", "2025-11-02") == loaded(*read, *toy.head("raw", "2025-11-01"))
+
+
+def test_ranges_with_a_hole_between_them_are_the_same_as_one_range(toy: Toy, instance, tmp_path):
+    whole = Toy(tmp_path / "whole", dict(TEXTS))
+    whole.run(instance, ["raw", "derived"], RANGE)
+    toy.texts = dict(TEXTS)
+    for days in [("2025-11-01", "2025-11-02"), ("2025-11-04", "2025-11-05")]:
+        toy.run(instance, ["raw"], days)
+    toy.run(instance, ["raw"], ("2025-11-03", "2025-11-03"))
+    for days in [("2025-11-04", "2025-11-05"), ("2025-11-01", "2025-11-03")]:
+        toy.run(instance, ["derived"], days)
+    for day in TEXTS:
+        assert toy.edges("derived", day) == whole.edges("derived", day)
+        assert toy.head("derived", day) == whole.head("derived", day)
+
+
+def test_a_broken_contract_raises_before_anything_is_written(toy: Toy, instance):
+    toy.texts = {"2025-11-01": "fine", "2025-11-02": None}
+    broken = quarantine("2025-11-02", "x").table.drop_columns(["error_code"])
+
+    @dg.asset(metadata=artifact_metadata(ALERTS_QUARANTINE), **PARTITIONED)
+    def raw():
+        good = quarantine("2025-11-02", "good")
+        bad = ArtifactDraft("alerts_quarantine", "day=2025-11-03", broken)
+        return dg.MaterializeResult(value=[("2025-11-02", PartitionOutput((good, bad)))])
+
+    lake = LakeResource(root=str(toy.root))
+    with pytest.raises(ValidationFailed, match="error_code"):
+        dg.materialize(
+            [raw],
+            partition_key="2025-11-02",
+            instance=instance,
+            resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+        )
+    assert toy.head("raw", "2025-11-02") is None
+    assert toy.store.list_artifacts().artifacts == ()
+    assert instance.get_materialized_partitions(dg.AssetKey("raw")) == set()
 
 
 def test_each_partition_shows_its_own_artifacts_in_the_event_log(toy: Toy, instance):
@@ -148,15 +269,6 @@ def test_an_input_damaged_on_disk_is_refused_before_it_is_decoded(toy: Toy, inst
 
 
 def test_a_partition_left_out_or_made_twice_fails_the_step(toy: Toy, instance):
-    from quantlab_assets.domain.artifacts import PartitionOutput
-    from quantlab_tests.defs.toy_graph import (
-        ALERTS_QUARANTINE,
-        PARTITIONED,
-        ArtifactIOManager,
-        LakeResource,
-        artifact_metadata,
-    )
-
     def graph(*days: str) -> dg.ExecuteInProcessResult:
         @dg.asset(metadata=artifact_metadata(ALERTS_QUARANTINE), **PARTITIONED)
         def raw():
@@ -174,3 +286,31 @@ def test_a_partition_left_out_or_made_twice_fails_the_step(toy: Toy, instance):
         graph()
     with pytest.raises(ValidationFailed, match="twice"):
         graph("2025-11-01", "2025-11-01")
+
+
+def test_steps_in_processes_of_their_own_record_the_same_lineage(toy: Toy, instance, tmp_path):
+    toy.texts = dict(TEXTS)
+    toy.run(instance, ["raw", "derived"], RANGE)
+    other = Toy(tmp_path / "other")
+    (tmp_path / "dagster").mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "dagster", "asset", "materialize"),
+            *("-m", "quantlab_tests.defs.multiprocess_graph", "--select", "raw,derived"),
+            *("--partition-range", "...".join(RANGE)),
+        ],
+        cwd=ROOT,
+        env={
+            **without_settings(),
+            "QUANTLAB_LAKE": str(other.root),
+            "DAGSTER_HOME": str(tmp_path / "dagster"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("STEP_WORKER_STARTED") == 2
+    for day in TEXTS:
+        assert other.head("derived", day) == toy.head("derived", day)
+        assert other.edges("derived", day) == toy.edges("derived", day)

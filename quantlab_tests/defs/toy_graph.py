@@ -1,7 +1,8 @@
 """A small graph over a real lake: daily `raw`, `derived` (two days of it), `total` of all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -15,6 +16,7 @@ from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE, EXPERIMENT_
 from quantlab_assets.domain.artifacts import ArtifactDraft, LineageInput, PartitionOutput
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2027-01-01", timezone="UTC")
+TEXTS = {f"2025-11-0{n}": f"text {n}" for n in range(1, 6)}
 PARTITIONED = {"partitions_def": DAYS, "backfill_policy": ONE_RUN}
 
 
@@ -55,18 +57,38 @@ class Toy:
     root: Path
     texts: dict[str, str] = field(default_factory=dict)
     fail_on: str | None = None
+    """The day whose output cannot be made; the others can."""
+    die_on: str | None = None
+    """The day at which the whole body dies."""
+    retries: int = 0
+    dies: int = 1_000_000
+    """How often it dies there."""
+    fails_after_reading: int = 0
+    """How many attempts of `derived` read all of `raw` and then fail."""
+    before_body: Callable[[], None] = lambda: None
+    """Called in the body of `derived`, after its input was resolved."""
 
     def assets(self) -> list[dg.AssetsDefinition]:
         toy = self
 
-        @dg.asset(metadata=artifact_metadata(ALERTS_QUARANTINE), **PARTITIONED)
+        @dg.asset(
+            metadata=artifact_metadata(ALERTS_QUARANTINE),
+            retry_policy=dg.RetryPolicy(max_retries=self.retries) if self.retries else None,
+            **PARTITIONED,
+        )
         def raw(context: dg.AssetExecutionContext):
-            def days() -> Iterator[tuple[str, PartitionOutput]]:
+            def output(day: str) -> PartitionOutput:
+                if day == toy.fail_on:
+                    raise ValueError(f"no data for {day}")
+                text = toy.texts.get(day)
+                return PartitionOutput((quarantine(day, text),) if text else ())
+
+            def days() -> Iterator[tuple[str, Callable[[], PartitionOutput]]]:
                 for day in context.partition_keys:
-                    if day == toy.fail_on:
-                        raise RuntimeError(f"no data for {day}")
-                    text = toy.texts.get(day)
-                    yield day, PartitionOutput((quarantine(day, text),) if text else ())
+                    if day == toy.die_on and toy.dies > 0:
+                        toy.dies -= 1
+                        raise RuntimeError(f"died at {day}")
+                    yield day, partial(output, day)
 
             return dg.MaterializeResult(value=days())
 
@@ -74,11 +96,18 @@ class Toy:
             ins={
                 "raw": dg.AssetIn(partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1))
             },
+            retry_policy=dg.RetryPolicy(max_retries=1) if toy.fails_after_reading else None,
             metadata=artifact_metadata(EXPERIMENT_DEFINITION),
             **PARTITIONED,
         )
         def derived(context: dg.AssetExecutionContext, raw: PartitionFrames):
+            toy.before_body()
+
             def days() -> Iterator[tuple[str, PartitionOutput]]:
+                if context.retry_number < toy.fails_after_reading:
+                    for day in raw:
+                        raw.artifacts(day)
+                    raise RuntimeError("failed after reading everything")
                 for day in context.partition_keys:
                     texts = [
                         text
@@ -111,12 +140,12 @@ class Toy:
 
         return [raw, derived, total, unread, naughty]
 
-    def defs(self) -> dg.Definitions:
+    def defs(self, executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.Definitions:
         lake = LakeResource(root=str(self.root))
         return dg.Definitions(
             assets=self.assets(),
             resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
-            executor=dg.in_process_executor,
+            executor=executor,
         )
 
     def run(
