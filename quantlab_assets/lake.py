@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
     from quantlab_assets.adapters.parquet_store import ParquetStore
+    from quantlab_assets.adapters.telegram.intake import Intake
+    from quantlab_assets.adapters.telegram.retry import Retried
     from quantlab_assets.domain.artifact_types import ArtifactType
     from quantlab_assets.domain.experiments import (
         AlertFilters,
@@ -115,6 +117,32 @@ class Lake:
             skip_refused=skip_refused,
             only=only,
         )
+
+    @property
+    def telegram_intake(self) -> "Intake":
+        """The way of exports into the Telegram inbox."""
+        from quantlab_assets.adapters.telegram.intake import Intake
+
+        return Intake(self.settings.telegram_inbox)
+
+    def original_bytes(self, row: Mapping[str, Any]) -> bytes | None:
+        """The bytes of an unreadable record in quarantine; None if they are not kept."""
+        from quantlab_assets.adapters.telegram.retry import original_bytes
+
+        return original_bytes(row)
+
+    def read_again(self, rows: "pl.DataFrame") -> "list[Retried]":
+        """Try unreadable records in quarantine by today's rules. Changes nothing."""
+        from quantlab_assets.adapters.telegram.retry import read_again
+
+        return read_again(rows, self.rules)
+
+    def take_in_again(self, retried: "list[Retried]") -> None:
+        """Put the records that can be read now into the inbox, as exports of their own."""
+        from quantlab_assets.adapters.telegram.retry import as_exports
+
+        for content in as_exports(retried):
+            self.telegram_intake.put("retried", content)
 
     @cached_property
     def rules(self) -> "Rules":

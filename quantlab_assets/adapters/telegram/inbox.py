@@ -143,11 +143,10 @@ class TelegramInbox:
         return known
 
     def _files(self) -> list[Path]:
-        return [
-            self._folder / file.path
-            for file in files_in(self._folder, SUFFIXES)
-            if self._only is None or file.path in self._only
-        ]
+        if self._only is not None:
+            named = (self._folder / name for name in sorted(self._only))
+            return [path for path in named if path.is_file()]
+        return [self._folder / file.path for file in files_in(self._folder, SUFFIXES)]
 
     def _parsed(self, path: Path) -> _Spooled:
         state = _state(path)

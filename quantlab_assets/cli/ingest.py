@@ -1,0 +1,17 @@
+"""`quantlab ingest`: raw files into the lake, through the asset graph."""
+
+import click
+
+from quantlab_assets.cli.command import LazyGroup
+
+
+@click.group(
+    "ingest",
+    cls=LazyGroup,
+    commands_at={"telegram": "quantlab_assets.cli.ingest_telegram:telegram"},
+    examples="""
+    quantlab ingest telegram ~/Downloads/ChatExport_2025-11-09
+    """,
+)
+def ingest() -> None:
+    """Bring raw files into the lake, and make from them what the graph makes."""

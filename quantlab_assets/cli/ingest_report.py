@@ -1,0 +1,101 @@
+"""Prints what an ingestion came to: for people, as one document, as flat facts."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from quantlab_assets.cli.output import Column, plural, printable, write_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from quantlab_assets.cli.ingest_telegram import Ingestion
+
+_IGNORED, _QUARANTINED = "ignored_", "quarantined_"
+_COUNTS = (Column("what"), Column("count", show=lambda n: f"{n:,}", right=True))
+
+
+def as_document(found: "Ingestion") -> dict[str, Any]:
+    """The ingestion as one JSON object. Figures are of whole days: of all that the lake holds of
+    the days, not only of these files."""
+    return {
+        "dry_run": found.dry_run,
+        "files": list(found.files),
+        "days": list(found.days),
+        "days_left_out": list(found.left_out),
+        "messages": _messages(found.counts),
+        "alerts": found.counts.get("alerts", 0),
+        "ignored": _listed(_by(found.counts, _IGNORED), "reason"),
+        "quarantined": _listed(_by(found.counts, _QUARANTINED), "code"),
+        "unreadable": _listed(found.unreadable, "code"),
+        "artifacts": {"new": found.new_artifacts, "deduped": found.deduped_artifacts},
+    }
+
+
+def facts(found: "Ingestion") -> Iterator[dict[str, Any]]:
+    """The ingestion as flat records, for CSV and JSON lines."""
+    for file in found.files:
+        held = "held" if file["held"] else "new"
+        yield {"section": "files", "name": str(file["path"]), "value": held}
+    yield {"section": "days", "name": "days", "value": len(found.days)}
+    for section, counts in (
+        ("messages", _messages(found.counts)),
+        ("alerts", {"alerts": found.counts.get("alerts", 0)}),
+        ("ignored", _by(found.counts, _IGNORED)),
+        ("quarantined", _by(found.counts, _QUARANTINED)),
+        ("unreadable", found.unreadable),
+        ("artifacts", {"new": found.new_artifacts, "deduped": found.deduped_artifacts}),
+    ):
+        for name, value in counts.items():
+            yield {"section": section, "name": name, "value": value}
+
+
+def report(found: "Ingestion", target: "Console") -> None:
+    """Print the summary for people."""
+    would = "would be " if found.dry_run else ""
+    for file in found.files:
+        state = f"held already as {file['inbox']}" if file["held"] else f"{would}copied"
+        bad = f", {file['unreadable']:,} unreadable" if file["unreadable"] else ""
+        line = f"{file['path']}: {file['records']:,} records{bad}, {plural(file['days'], 'day')}"
+        target.print(printable(f"{line}; {state}"), markup=False, soft_wrap=True)
+    if not found.days:
+        target.print("No messages in these days: nothing to run.", markup=False)
+        return
+    span = f"{found.days[0]} to {found.days[-1]} (UTC)"
+    target.print(f"{plural(len(found.days), 'day')} {would}run: {span}", markup=False)
+    messages = _messages(found.counts)
+    rows = [
+        {"what": "messages seen", "count": messages["seen"]},
+        {"what": "service", "count": messages["service"]},
+        {"what": "calling", "count": messages["calling"]},
+        {"what": "quarantined", "count": messages["quarantined"]},
+        *_rows("ignored: ", _by(found.counts, _IGNORED)),
+        {"what": "alerts", "count": found.counts.get("alerts", 0)},
+        *_rows("quarantine rows: ", _by(found.counts, _QUARANTINED)),
+        *_rows("unreadable records: ", found.unreadable),
+        {"what": f"artifacts {would}new", "count": found.new_artifacts},
+        {"what": "artifacts there already", "count": found.deduped_artifacts},
+    ]
+    write_table(rows, _COUNTS, target)
+
+
+def _messages(counts: Mapping[str, int]) -> dict[str, int]:
+    names = {"seen": "messages_seen"} | {n: n for n in ("service", "calling", "quarantined")}
+    return {name: counts.get(count, 0) for name, count in names.items()} | {
+        "ignored": counts.get("ignored", 0)
+    }
+
+
+def _by(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): counts[name]
+        for name in sorted(counts)
+        if name.startswith(prefix)
+    }
+
+
+def _listed(counts: Mapping[str, int], name: str) -> list[dict[str, Any]]:
+    return [{name: key, "count": counts[key]} for key in sorted(counts)]
+
+
+def _rows(title: str, counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"what": f"{title}{name}", "count": counts[name]} for name in sorted(counts)]

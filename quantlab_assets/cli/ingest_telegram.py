@@ -1,0 +1,302 @@
+"""`quantlab ingest telegram`: exports into the inbox, their days through the asset graph."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from quantlab_assets.cli.command import pass_session, quantlab_command
+from quantlab_assets.cli.context import Session
+from quantlab_assets.cli.day_options import check_range, day_range_options
+from quantlab_assets.cli.demo_progress import Progress, show_progress
+from quantlab_assets.cli.graph import Graph, contiguous, open_graph
+from quantlab_assets.cli.ingest_report import as_document, facts, report
+from quantlab_assets.cli.output import (
+    Column,
+    Format,
+    console,
+    format_option,
+    plural,
+    say,
+    write_document,
+    write_records,
+)
+from quantlab_assets.domain.errors import NotFound, ValidationFailed
+
+if TYPE_CHECKING:
+    from quantlab_assets.lake import Lake
+    from quantlab_assets.ports.alert_source import AlertSource, Export
+
+MESSAGES: Final = "telegram_messages"
+EXTRACTED: Final = ("alerts", "alert_events", "alerts_quarantine")
+"""What one extraction of a day makes."""
+ONE_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An export that was read: where it lies, what it is, and its file in the inbox if it has one
+    with the same content."""
+
+    path: Path
+    export: "Export"
+    source: "AlertSource"
+    held_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """What an ingestion came to, or would come to. `counts` has the names of the partitions'
+    figures, summed over the days; `unreadable` counts records by code."""
+
+    files: Sequence[Mapping[str, Any]]
+    days: Sequence[date]
+    left_out: Sequence[date]
+    counts: Mapping[str, int]
+    unreadable: Mapping[str, int]
+    new_artifacts: int
+    deduped_artifacts: int
+    dry_run: bool
+
+
+@quantlab_command(
+    "telegram",
+    examples="""
+    quantlab ingest telegram ~/Downloads/ChatExport_2025-11-09/result.json
+    quantlab ingest telegram exports/ --from 2025-11-01 --to 2025-11-07
+    quantlab ingest telegram result.json --dry-run --format json
+    """,
+)
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option(
+    "--chat-id",
+    type=int,
+    metavar="N",
+    help="Refuse exports that hold messages of any other chat.",
+)
+@day_range_options("to ingest")
+@click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing in the lake.")
+@format_option
+@pass_session
+def telegram(
+    session: Session,
+    paths: tuple[Path, ...],
+    chat_id: int | None,
+    first: date | None,
+    last: date | None,
+    dry_run: bool,
+    output_format: Format,
+) -> None:
+    """Ingest Telegram Desktop's JSON exports: files, or folders with *.json files.
+
+    The files are copied into the inbox, a content only once. Then exactly the days they have
+    messages of are run through the asset graph, and the day before each: a reply just after
+    midnight resolves a call just before it. Ingesting again adds nothing.
+    """
+    check_range(first, last)
+    files = _expanded(paths)
+    with show_progress() as progress:
+        run = _preview if dry_run else _ingest
+        found = run(session, files, chat_id, (first, last), progress)
+    for day in found.left_out[:1]:
+        say(f"{plural(len(found.left_out), 'day')} left out, which the graph has not, as {day}")
+    if output_format is Format.TABLE:
+        report(found, console())
+    elif output_format is Format.JSON:
+        write_document(as_document(found), output_format)
+    else:
+        columns = (Column("section"), Column("name"), Column("value"))
+        write_records(list(facts(found)), columns, output_format)
+
+
+def _ingest(
+    session: Session,
+    files: Sequence[Path],
+    chat_id: int | None,
+    limits: tuple[date | None, date | None],
+    progress: Progress,
+) -> Ingestion:
+    lake = session.open_lake(create=True)
+    candidates = _read(lake, lake.settings.telegram_spool, files, chat_id, progress)
+    progress.say("copying into the inbox")
+    described = []
+    for one in candidates:
+        name = lake.telegram_intake.take(one.path, one.export.source)
+        described.append(_described(one, name))
+    with open_graph(lake.settings) as graph:
+        days, left_out = _days(candidates, limits, graph.days(MESSAGES))
+        counts = materialise_days(graph, days, progress)
+    return Ingestion(
+        files=described,
+        days=days,
+        left_out=left_out,
+        counts=counts,
+        unreadable=_unreadable(candidates),
+        new_artifacts=counts["new_artifacts"],
+        deduped_artifacts=counts["deduped_artifacts"],
+        dry_run=False,
+    )
+
+
+def _preview(
+    session: Session,
+    files: Sequence[Path],
+    chat_id: int | None,
+    limits: tuple[date | None, date | None],
+    progress: Progress,
+) -> Ingestion:
+    from quantlab_assets.handlers.preview_ingestion import preview_ingestion
+    from quantlab_assets.lake import Lake
+
+    lake = Lake(session.settings)
+    store = lake.store if lake.settings.manifest.exists() else None
+    with tempfile.TemporaryDirectory(prefix="quantlab-preview-") as spool:
+        candidates = _read(lake, Path(spool), files, chat_id, progress)
+        days, left_out = _days(candidates, limits, None)
+        progress.say("extracting")
+        found = preview_ingestion(store, _AllOf(candidates), days, lake.rules)
+        unreadable = _unreadable(candidates)
+    return Ingestion(
+        files=[_described(one, one.held_as) for one in candidates],
+        days=days,
+        left_out=left_out,
+        counts=found.counts,
+        unreadable=unreadable,
+        new_artifacts=found.new_artifacts,
+        deduped_artifacts=found.deduped_artifacts,
+        dry_run=True,
+    )
+
+
+def materialise_days(graph: Graph, days: Sequence[date], progress: Progress) -> Counter[str]:
+    """Messages and alerts of the days, contiguous days as one run; the figures of all, summed."""
+    counts: Counter[str] = Counter()
+    for begin, end in contiguous(days):
+        span = f"{begin}" if begin == end else f"{begin} to {end}"
+        run = graph.materialize(
+            (MESSAGES, *EXTRACTED), days=(begin, end), on_step=progress.steps(span)
+        )
+        for one in graph.figures(run):
+            counts.update(one.numbers)
+    return counts
+
+
+class _AllOf:
+    """The candidates as one source, a content counting once."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self._by_hash = {one.export.source.sha256: one for one in reversed(candidates)}
+
+    def exports(self) -> Sequence["Export"]:
+        return [one.export for one in self._sorted()]
+
+    def refused(self) -> Sequence[Any]:
+        return []
+
+    def read(self, day: date) -> Sequence[Any]:
+        return [part for one in self._sorted() for part in one.source.read(day)]
+
+    def unreadable(self, source: Any) -> Any:
+        return self._by_hash[source.sha256].source.unreadable(source)
+
+    def _sorted(self) -> list[Candidate]:
+        return [self._by_hash[sha256] for sha256 in sorted(self._by_hash)]
+
+
+def _expanded(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and the `*.json` files in folders named; hidden ones are left alone."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.rglob("*.json")
+                if file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
+            if not inside:
+                raise NotFound(f"{path}: no *.json file in this folder")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise NotFound(f"{path}: no such file or folder")
+    return list(dict.fromkeys(found))
+
+
+def _read(
+    lake: "Lake", spool: Path, files: Sequence[Path], chat_id: int | None, progress: Progress
+) -> list[Candidate]:
+    """Read every file before anything is ingested: one that is no export stops it all."""
+    candidates = []
+    for path in files:
+        progress.say(f"reading {path.name}")
+        source = lake.exports_in(path.absolute().parent, spool, only={path.name})
+        [export] = source.exports()
+        if chat_id is not None:
+            _check_chat(path, source, export, chat_id)
+        held_as = lake.telegram_intake.find(export.source)
+        candidates.append(Candidate(path, export, source, held_as))
+    return candidates
+
+
+def _check_chat(path: Path, source: "AlertSource", export: "Export", chat_id: int) -> None:
+    chats: set[int] = set()
+    for day in export.days:
+        for part in source.read(day):
+            chats |= set(part.messages["chat_id"].unique().to_list())
+    others = sorted(chats - {chat_id})
+    if others:
+        shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
+        raise ValidationFailed(
+            f"{path.name}: has messages of chat {shown}, not only of {chat_id}; ingest it without "
+            "--chat-id, or export that chat alone"
+        )
+
+
+def _days(
+    candidates: Sequence[Candidate],
+    limits: tuple[date | None, date | None],
+    there_are: tuple[date, date] | None,
+) -> tuple[list[date], list[date]]:
+    """The days to run, each with the day before it; and the days that are no partitions."""
+    first, last = limits
+    wanted = {
+        day
+        for one in candidates
+        for day in one.export.days
+        if (first is None or day >= first) and (last is None or day <= last)
+    }
+    run = wanted | {day - ONE_DAY for day in wanted}
+    if there_are is None:
+        return sorted(run), []
+    inside = {day for day in run if there_are[0] <= day <= there_are[1]}
+    return sorted(inside), sorted(wanted - inside)
+
+
+def _described(one: Candidate, name: str | None) -> dict[str, Any]:
+    return {
+        "path": one.path,
+        "inbox": name,
+        "held": one.held_as is not None,
+        "sha256": one.export.source.sha256,
+        "records": one.export.records,
+        "unreadable": one.export.unreadable,
+        "days": len(one.export.days),
+    }
+
+
+def _unreadable(candidates: Sequence[Candidate]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for one in {each.export.source.sha256: each for each in candidates}.values():
+        if one.export.unreadable:
+            codes = one.source.unreadable(one.export.source)["error_code"].to_list()
+            counts.update(codes)
+    return dict(sorted(counts.items()))
