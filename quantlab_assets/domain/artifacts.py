@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import rfc8785
@@ -120,7 +121,8 @@ class HeadReplacement:
 class PublishRequest:
     """One artifact to publish: the data (or the bytes of a Parquet file) and all that is known.
 
-    `table` must have the type's schema; rows in any order. `expected_active` states which artifact
+    `table` must have the type's schema; rows in any order. It may be the path of a Parquet file,
+    which is not decoded if the very bytes are there under the key. `expected_active` states which artifact
     is active under the key (None: none) for the publish to happen, else it is a `Conflict`.
     `head` puts the artifact into the head of an asset partition; the batch must replace that head.
     """

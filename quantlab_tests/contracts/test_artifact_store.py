@@ -1,10 +1,12 @@
 """What every `ArtifactStore` must do, whatever keeps its artifacts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets.adapters.parquet_store import ParquetStore
@@ -789,3 +791,46 @@ def test_text_that_is_not_utf8_is_refused(store: ArtifactStore, field: str) -> N
 
 def test_the_store_says_that_it_is_there(store: ArtifactStore) -> None:
     assert store.is_available()
+
+
+# --- Parquet files instead of tables ---
+
+
+def test_a_parquet_file_is_published_like_its_table(store: ArtifactStore, tmp_path: Path) -> None:
+    request = note(1, "gm", "wen")
+    file = tmp_path / "given.parquet"
+    pq.write_table(request.table, file)
+    first = store.publish_artifact(replace(request, table=file))
+
+    again = store.publish_artifact(replace(request, table=file))
+    as_table = store.publish_artifact(request)
+
+    assert (first.deduped, again.deduped, as_table.deduped) == (False, True, True)
+    assert first.artifact_id == again.artifact_id == as_table.artifact_id
+    assert store.read_verified([first.artifact_id])["text"].to_list() == ["gm", "wen"]
+
+
+def test_a_file_that_an_artifact_has_brings_a_superseded_one_back(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    old = store.publish_artifact(note(1, "gm"))
+    store.publish_artifact(note(1, "edited"))
+    copy = tmp_path / "copy.parquet"
+    pq.write_table(note(1, "gm").table, copy)
+
+    again = store.publish_artifact(replace(note(1), table=copy))
+
+    assert again.deduped
+    assert again.artifact_id == old.artifact_id
+    assert store.get_artifact(old.artifact_id).status == "active"
+
+
+def test_a_file_that_is_no_parquet_is_refused(store: ArtifactStore, tmp_path: Path) -> None:
+    file = tmp_path / "notes.parquet"
+    file.write_bytes(b"PAR1 and nothing else PAR1")
+
+    with pytest.raises(ValidationFailed, match=r"notes\.parquet"):
+        store.publish_artifact(replace(note(1), table=file))
+    with pytest.raises(NotFound, match=r"absent\.parquet"):
+        store.publish_artifact(replace(note(1), table=tmp_path / "absent.parquet"))
+    assert store.list_artifacts().artifacts == ()

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import (
@@ -294,7 +296,15 @@ class InMemoryArtifactStore:
         kind = self.types.get(request.artifact_type, request.schema_version)
         kind.parse_key(request.logical_key)
         _check_texts(request)
-        table = canonical_table(request.table, kind)
+        given = request.table
+        if isinstance(given, Path):
+            if not given.exists():
+                raise NotFound(f"no file {given}")
+            try:
+                given = pq.read_table(given)
+            except (pa.ArrowException, OSError) as error:
+                raise ValidationFailed(f"{request.table} is no Parquet file") from error
+        table = canonical_table(given, kind)
         check_values(table, kind)
         hashed = content_hash(table)
         name = artifact_id_of(kind.name, kind.schema_version, request.logical_key, hashed)

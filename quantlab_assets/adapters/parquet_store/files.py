@@ -11,9 +11,11 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import BoundedSemaphore
 from typing import Final, ParamSpec, Self, TypeVar
@@ -31,6 +33,8 @@ _WHOLE_FILE: Final = 8 << 20
 _SHAPE: Final = re.compile(
     r"[a-z][a-z0-9_]{0,62}/v\d{1,9}/[0-9a-f]{2}/[0-9a-f]{32}\.(?:parquet|json)"
 )
+
+_STAGED: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def parquet_path(artifact_type: str, schema_version: int, artifact_id: str) -> str:
@@ -75,6 +79,25 @@ class Disk:
         """Take a name away."""
         path.unlink()
 
+    def move(self, source: Path, target: Path) -> None:
+        """Give a file another name, on another file system too; nothing else may be using it."""
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copy2(source, target)
+            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            source.unlink()
+
+    def remove_folder(self, path: Path) -> None:
+        """Take an empty folder away."""
+        path.rmdir()
+
     def make_folder(self, path: Path) -> None:
         """Make a folder and the ones above it."""
         path.mkdir(parents=True, exist_ok=True)
@@ -82,6 +105,15 @@ class Disk:
     def touch(self, path: Path) -> None:
         """Set the file's times to now."""
         os.utime(path)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFound:
+    """A file met while looking through a folder: its path in there, bytes, and time of change."""
+
+    path: str
+    size: int
+    changed: float
 
 
 class LocalFiles:
@@ -182,6 +214,15 @@ class LocalFiles:
         except OSError as error:
             raise _unavailable("cannot read", error) from error
 
+    def changed(self, path: str) -> float | None:
+        """When the file was last changed, in seconds since 1970; None if it is not there."""
+        try:
+            return self.locate(path).stat().st_mtime
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unavailable("cannot read", error) from error
+
     def read(self, path: str) -> bytes:
         """The file's bytes. Raises `NotFound`, `StoreUnavailable`."""
         try:
@@ -203,15 +244,63 @@ class LocalFiles:
         except OSError as error:
             raise _unavailable("cannot read", error) from error
 
-    def list(self) -> Iterator[str]:
-        """The paths of all files under the root that have the shape of an artifact's, sorted."""
-        for folder, folders, names in os.walk(self.root):
-            folders.sort()
-            relative = PurePosixPath(Path(folder).relative_to(self.root))
-            for name in sorted(names):
-                path = str(relative / name)
-                if _SHAPE.fullmatch(path):
-                    yield path
+    def whole(self, path: str, size: int) -> bool:
+        """Whether an artifact's file (of that size) and its sidecar are both there."""
+        return self.size(path) == size and self.size(sidecar_path(path)) is not None
+
+    def scan(self) -> Iterator[FileFound]:
+        """All files under the root that have the shape of an artifact's, in no particular order.
+
+        Raises `StoreUnavailable`.
+        """
+        with _translated("cannot read"):
+            for found in _scan(self.root, self.root):
+                if _SHAPE.fullmatch(found.path):
+                    yield found
+
+    def scan_staging(self) -> Iterator[FileFound]:
+        """The files in the staging folder that this store could have put there."""
+        with _translated("cannot read"):
+            if self.staging.is_dir():
+                for found in _scan(self.staging, self.staging):
+                    if _STAGED.fullmatch(found.path):
+                        yield found
+
+    def move_away(self, path: str, folder: Path) -> Path:
+        """Move an artifact's file into `folder`, under the same path there; says where it is.
+
+        Raises `StoreUnavailable`.
+        """
+        return self._move(self.locate(path), folder / path)
+
+    def move_staged_away(self, name: str, folder: Path) -> Path:
+        """Move a file of the staging folder into `folder`. Raises `StoreUnavailable`."""
+        if not _STAGED.fullmatch(name):
+            raise IntegrityError(f"no file of the staging folder has the name {name[:120]!r}")
+        return self._move(self.staging / name, folder / "staging" / name)
+
+    def empty_folder(self, folder: Path) -> None:
+        """Delete all in a folder of the trash, and the folder; links are not followed.
+
+        Raises `StoreUnavailable`.
+        """
+        with _translated("cannot delete"):
+            for inside, folders, names in os.walk(folder, topdown=False):
+                for name in names:
+                    self._disk.remove(Path(inside, name))
+                for name in folders:
+                    below = Path(inside, name)
+                    if below.is_symlink():
+                        self._disk.remove(below)
+                    else:
+                        self._disk.remove_folder(below)
+            self._disk.remove_folder(folder)
+
+    def _move(self, source: Path, target: Path) -> Path:
+        with _translated("cannot move"):
+            self._disk.make_folder(target.parent)
+            self._disk.move(source, target)
+        return target
 
     def _stage(self, data: bytes) -> Path:
         path = self.staging / uuid.uuid4().hex
@@ -283,9 +372,41 @@ class Writers:
         return future
 
 
+def read_file(path: Path) -> bytes:
+    """The bytes of a user's file. Raises `NotFound`, `StoreUnavailable`."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"no file {path}") from error
+    except OSError as error:
+        raise _unavailable("cannot read", error) from error
+
+
+def scan_folder(folder: Path) -> list[FileFound]:
+    """All regular files under a folder, none if it is not there. Raises `StoreUnavailable`."""
+    with _translated("cannot read"):
+        return list(_scan(folder, folder)) if folder.is_dir() else []
+
+
 def sha256_of(data: bytes) -> str:
     """`sha256:<hex>` of some bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _scan(folder: Path, root: Path) -> Iterator[FileFound]:
+    start = len(os.fspath(root)) + 1
+    waiting = [os.fspath(folder)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # gone since: a publisher's staging file, the trash
+                        continue
+                    yield FileFound(entry.path[start:], status.st_size, status.st_mtime)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from quantlab_assets.domain.artifact_types import ArtifactType
 from quantlab_assets.domain.content_hash import content_hash
-from quantlab_assets.domain.errors import IntegrityError
+from quantlab_assets.domain.errors import IntegrityError, ValidationFailed
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -52,6 +52,17 @@ def encode(table: pa.Table, artifact_type: ArtifactType, hashed: str) -> bytes:
         )
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def decode(data: bytes, name: str) -> pa.Table:
+    """The rows of a user's Parquet file. Raises `ValidationFailed` if it is none."""
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ValidationFailed(f"{name} is no readable Parquet file: {reason}") from error
 
 
 def check_content(data: bytes, hashed: str, path: str) -> None:

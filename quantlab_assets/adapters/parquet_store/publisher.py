@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -21,11 +22,12 @@ from quantlab_assets.adapters.parquet_store.files import (
     LocalFiles,
     Writers,
     parquet_path,
+    read_file,
     sha256_of,
     sidecar_path,
 )
 from quantlab_assets.adapters.parquet_store.recording import Draft, FileNeeded, Recording
-from quantlab_assets.adapters.parquet_store.rows import input_set_artifacts
+from quantlab_assets.adapters.parquet_store.rows import artifact_by_file, input_set_artifacts
 from quantlab_assets.domain.artifact_types import ArtifactType, TypeRegistry
 from quantlab_assets.domain.artifacts import (
     Artifact,
@@ -45,11 +47,14 @@ _PART_BYTES: Final = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Canonical:
-    """A request with its table as it will be stored, and what it would be in the manifest."""
+    """A request with its table as it will be stored, and what it would be in the manifest.
+
+    Without a table: the very bytes are in their place and were not decoded.
+    """
 
     request: PublishRequest
     artifact_type: ArtifactType
-    table: pa.Table
+    table: pa.Table | None
     artifact: Artifact
 
 
@@ -85,9 +90,10 @@ class Publisher:
         types = [self._type_of(request) for request in requests]
         for _ in range(_ATTEMPTS):
             recording = Recording(requests, heads, self._clock())
-            drafts = self._prepare(recording, requests, types)
             try:
+                drafts = self._prepare(recording, requests, types)
                 with self._database.writing() as connection:
+                    self._check_still_there(drafts)
                     return recording.record(connection, drafts)
             except FileNeeded:
                 continue
@@ -135,6 +141,13 @@ class Publisher:
             for one in made
         ]
 
+    def _check_still_there(self, drafts: Sequence[Draft]) -> None:
+        """Garbage collection takes files under the write lock only: what is there now stays."""
+        for draft in drafts:
+            one = draft.artifact
+            if draft.has_new_file and not self._files.whole(one.path, one.file_size):
+                raise FileNeeded
+
     def _type_of(self, request: PublishRequest) -> ArtifactType:
         artifact_type = self._types.get(request.artifact_type, request.schema_version)
         artifact_type.parse_key(request.logical_key)
@@ -143,7 +156,15 @@ class Publisher:
     def _canonicalise(
         self, request: PublishRequest, artifact_type: ArtifactType, now: datetime
     ) -> _Canonical:
-        table = canonical_table(request.table, artifact_type)
+        if isinstance(request.table, Path):
+            data = read_file(request.table)
+            known = self._find_by_bytes(request, artifact_type, sha256_of(data))
+            if known is not None:
+                return _Canonical(request, artifact_type, None, known)
+            given = parquet_format.decode(data, str(request.table))
+        else:
+            given = request.table
+        table = canonical_table(given, artifact_type)
         hashed = content_hash(table)
         name, version = artifact_type.name, artifact_type.schema_version
         artifact_id = artifact_id_of(name, version, request.logical_key, hashed)
@@ -167,6 +188,20 @@ class Publisher:
         )
         return _Canonical(request, artifact_type, table, artifact)
 
+    def _find_by_bytes(
+        self, request: PublishRequest, artifact_type: ArtifactType, file_hash: str
+    ) -> Artifact | None:
+        """The artifact under the key that has these very bytes, if they are in their place."""
+        with self._database.reading() as connection:
+            known = artifact_by_file(
+                connection, request.artifact_type, request.logical_key, file_hash
+            )
+        if known is None or known.purged_at is not None:
+            return None
+        if known.schema_version != artifact_type.schema_version:
+            return None
+        return known if self._files.size(known.path) == known.file_size else None
+
     def _missing(
         self, canonical: Sequence[_Canonical], there: dict[str, Artifact]
     ) -> list[_Canonical]:
@@ -184,6 +219,8 @@ class Publisher:
                         f" in the manifest: move {known.path} away and publish again"
                     )
                 one = replace(one, artifact=replace(one.artifact, created_at=known.created_at))
+            if one.table is None:
+                raise FileNeeded  # gone between the two looks
             missing.setdefault(one.artifact.artifact_id, one)
         return list(missing.values())
 
@@ -248,9 +285,18 @@ def _parts(requests: Sequence[PublishRequest]) -> Iterator[list[int]]:
             yield part
             part, size = [], 0
         part.append(i)
-        size += request.table.nbytes
+        size += _bytes_of(request)
     if part:
         yield part
+
+
+def _bytes_of(request: PublishRequest) -> int:
+    if not isinstance(request.table, Path):
+        return int(request.table.nbytes)
+    try:
+        return request.table.stat().st_size
+    except OSError:
+        return 0  # the reading of it says what is wrong
 
 
 def _input_sets(request: PublishRequest) -> list[str]:

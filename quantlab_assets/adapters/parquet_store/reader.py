@@ -10,6 +10,7 @@ from sqlalchemy import Select, case, func, select
 from quantlab_assets.adapters.parquet_store.database import ManifestDatabase, in_lists, to_micros
 from quantlab_assets.adapters.parquet_store.files import PARALLEL, LocalFiles
 from quantlab_assets.adapters.parquet_store.rows import (
+    artifact_by_file,
     resolve,
     sources_of,
     to_artifacts,
@@ -93,17 +94,7 @@ class Reader:
     def find_by_file(self, artifact_type: str, logical_key: str, file_hash: str) -> Artifact | None:
         """The artifact under the key whose file has exactly these bytes, if there is one."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                select(artifacts)
-                .where(
-                    artifacts.c.file_hash == file_hash,
-                    artifacts.c.artifact_type == artifact_type,
-                    artifacts.c.logical_key == logical_key,
-                )
-                .order_by(artifacts.c.sequence)
-                .limit(1)
-            ).all()
-            return next(iter(to_artifacts(connection, rows)), None)
+            return artifact_by_file(connection, artifact_type, logical_key, file_hash)
 
     def list_artifacts(
         self, where: ArtifactFilter, limit: int | None, cursor: str | None

@@ -30,6 +30,23 @@ def artifacts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Art
     return {artifact.artifact_id: artifact for artifact in to_artifacts(connection, rows)}
 
 
+def artifact_by_file(
+    connection: Connection, artifact_type: str, logical_key: str, file_hash: str
+) -> Artifact | None:
+    """The artifact under the key whose file has exactly these bytes, if there is one."""
+    rows = connection.execute(
+        select(artifacts)
+        .where(
+            artifacts.c.file_hash == file_hash,
+            artifacts.c.artifact_type == artifact_type,
+            artifacts.c.logical_key == logical_key,
+        )
+        .order_by(artifacts.c.sequence)
+        .limit(1)
+    ).all()
+    return next(iter(to_artifacts(connection, rows)), None)
+
+
 def existing_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Which of the ids are artifacts."""
     found: set[str] = set()

@@ -6,12 +6,15 @@ The manifest can be rebuilt from sidecars alone. A sidecar names the file it des
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from quantlab_assets.adapters.parquet_store.files import sha256_of
 from quantlab_assets.domain.artifact_types import ArtifactType
 from quantlab_assets.domain.artifacts import Artifact, PublishRequest
+from quantlab_assets.domain.errors import IntegrityError
 
 FORMAT: Final = 1
+_SEAL: Final = len('{"checksum":"sha256:",') + 64
 
 
 def encode(
@@ -72,18 +75,38 @@ def encode(
             else None
         ),
     }
-    return json.dumps(
+    return seal(document)
+
+
+def seal(document: Mapping[str, Any]) -> bytes:
+    """The bytes of a sidecar: its checksum first, which covers all that follows."""
+    body = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
+    return b'{"checksum":"' + sha256_of(body).encode() + b'",' + body[1:]
+
+
+def unseal(data: bytes, path: str) -> dict[str, Any]:
+    """What a sidecar says. Raises `IntegrityError` unless every byte is as it was written."""
+    body = b"{" + data[_SEAL:]
+    if data[:_SEAL] != b'{"checksum":"' + sha256_of(body).encode() + b'",':
+        raise IntegrityError(f"sidecar {path} is damaged: its checksum does not match")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"sidecar {path} is no JSON") from error
+    if not isinstance(found, dict):
+        raise IntegrityError(f"sidecar {path} is no JSON object")
+    return found
 
 
 def describes(data: bytes, artifact: Artifact) -> bool:
-    """Whether a sidecar found on disk is of exactly this artifact and this file."""
+    """Whether a sidecar found on disk is whole, and of exactly this artifact and this file."""
     try:
-        found = json.loads(data)
-    except ValueError:
+        found = unseal(data, "")
+    except IntegrityError:
         return False
-    return isinstance(found, dict) and all(
+    return all(
         found.get(name) == value
         for name, value in (
             ("artifactId", artifact.artifact_id),
