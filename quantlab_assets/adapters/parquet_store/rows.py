@@ -14,11 +14,18 @@ from quantlab_assets.adapters.parquet_store.schema import (
     artifacts,
     input_set_members,
     input_sets,
+    lineage,
     publication_sources,
     publications,
     sources,
 )
-from quantlab_assets.domain.artifacts import Artifact, Provenance, Publication, SourceFile
+from quantlab_assets.domain.artifacts import (
+    Artifact,
+    LineageInput,
+    Provenance,
+    Publication,
+    SourceFile,
+)
 from quantlab_assets.domain.errors import NotFound
 
 
@@ -77,6 +84,18 @@ def input_set_artifacts(connection: Connection, input_set_id: str) -> tuple[str,
         input_set_members.c.input_set_id == input_set_id
     )
     return tuple(connection.scalars(members.order_by(input_set_members.c.artifact_id)))
+
+
+def inputs_of(connection: Connection, publication_id: int) -> tuple[LineageInput, ...]:
+    """What a publication was made from, in the order in which it was said."""
+    return tuple(
+        LineageInput(row.input_artifact_id, row.input_set_id, row.role)
+        for row in connection.execute(
+            select(lineage)
+            .where(lineage.c.publication_id == publication_id)
+            .order_by(lineage.c.lineage_id)
+        )
+    )
 
 
 def resolve(connection: Connection, ids: Sequence[str]) -> dict[str, Artifact]:

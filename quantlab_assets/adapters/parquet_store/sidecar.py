@@ -27,19 +27,8 @@ def encode(
     provenance = request.provenance
     document = {
         "format": FORMAT,
-        "artifactId": artifact.artifact_id,
-        "artifactType": artifact.artifact_type,
-        "schemaVersion": artifact.schema_version,
-        "logicalKey": artifact.logical_key,
-        "contentHash": artifact.content_hash,
-        "fileHash": artifact.file_hash,
-        "fileSize": artifact.file_size,
-        "rowCount": artifact.row_count,
-        "minTs": iso(artifact.min_ts),
-        "maxTs": iso(artifact.max_ts),
+        **identity(artifact),
         "createdAt": iso(artifact.created_at),
-        "keepsMany": artifact.keeps_many,
-        "path": artifact.path,
         "columns": [
             {"name": field.name, "type": str(field.type), "nullable": field.nullable}
             for field in artifact_type.schema
@@ -76,6 +65,24 @@ def encode(
         ),
     }
     return seal(document)
+
+
+def identity(artifact: Artifact) -> dict[str, Any]:
+    """What a sidecar and its artifact's row always agree on."""
+    return {
+        "artifactId": artifact.artifact_id,
+        "artifactType": artifact.artifact_type,
+        "schemaVersion": artifact.schema_version,
+        "logicalKey": artifact.logical_key,
+        "contentHash": artifact.content_hash,
+        "fileHash": artifact.file_hash,
+        "fileSize": artifact.file_size,
+        "rowCount": artifact.row_count,
+        "minTs": iso(artifact.min_ts),
+        "maxTs": iso(artifact.max_ts),
+        "keepsMany": artifact.keeps_many,
+        "path": artifact.path,
+    }
 
 
 def seal(document: Mapping[str, Any]) -> bytes:
