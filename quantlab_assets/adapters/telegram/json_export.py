@@ -247,6 +247,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -510,7 +511,7 @@ def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
         entities += _buttons(record["inline_bot_buttons"])
     if not entities:
         return text, "[]"
-    return text, _clean(json.dumps(entities, ensure_ascii=False, separators=(",", ":")))
+    return text, _clean(_compact(entities))
 
 
 def _entities(parts: Any) -> list[dict[str, str]]:
@@ -518,18 +519,19 @@ def _entities(parts: Any) -> list[dict[str, str]]:
         raise _RefusedError("unknown_shape", "text_entities is not a list")
     entities = []
     for part in parts:
-        if type(part) is str:
-            continue
-        if not isinstance(part, dict):
+        if type(part) is not dict:
+            if type(part) is str:
+                continue
             raise _RefusedError("unknown_shape", "an entity is not an object")
         kind, text = part.get("type"), part.get("text")
-        if not (isinstance(kind, str) and isinstance(text, str)):
+        if type(kind) is not str or type(text) is not str:
             raise _RefusedError("unknown_shape", "an entity has no type or no text")
-        if kind == "plain":
-            continue
-        href = part.get("href")
-        entity = {"type": kind, "text": text}
-        entities.append(entity | {"href": href} if isinstance(href, str) else entity)
+        if kind != "plain":
+            href = part.get("href")
+            entity = {"type": kind, "text": text}
+            if type(href) is str:
+                entity["href"] = href
+            entities.append(entity)
     return entities
 
 

@@ -19,10 +19,9 @@ PLACE: Final = b"{}"
 """What stands for a record in the skeleton."""
 
 _QUOTE: Final = 2
-_MARK: Final = np.zeros(256, np.int8)
-_MARK[list(b"{[")] = 1
-_MARK[list(b"}]")] = -1
-_MARK[ord('"')] = _QUOTE
+_STEP: Final = {b"{": 1, b"[": 1, b"}": -1, b"]": -1, b'"': _QUOTE}
+_MARKS: Final = bytes(_STEP.get(bytes([byte]), 0) % 256 for byte in range(256))
+"""A byte's mark: 1 opens, -1 closes, 2 is a quote, 0 is anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +83,8 @@ class RecordSplitter:
             chunk = b" " + chunk[1:]
         self._escaped = (len(chunk) - len(chunk.rstrip(b"\\"))) % 2 == 1
         plain = chunk.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
-        marks = _MARK[np.frombuffer(plain, np.uint8)]
-        at = np.flatnonzero(marks)
+        marks = np.frombuffer(plain.translate(_MARKS), np.int8)
+        at = np.flatnonzero(marks != 0)
         if not at.size:
             return [], []
         found = marks[at]
