@@ -19,9 +19,14 @@ def days_to_refresh(today: date) -> tuple[date, date]:
     return today - timedelta(days=HORIZON_DAYS + 1), today - timedelta(days=1)
 
 
-@dg.schedule(job=ingestion, cron_schedule="15 3 * * *", execution_timezone="UTC")
+@dg.schedule(
+    job=ingestion,
+    cron_schedule="15 3 * * *",
+    execution_timezone="UTC",
+    description="Ingests the last three full days and their coverage, from what the inboxes hold.",
+)
 def daily_ingestion(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Ingests the last three full days and their coverage, from whatever the inboxes hold."""
+    """One run over `days_to_refresh`."""
     at = context.scheduled_execution_time
     first, last = days_to_refresh(at.date())
     return dg.RunRequest(run_key=f"{at.date()}", tags=day_range_tags(first, last))

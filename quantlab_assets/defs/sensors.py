@@ -35,6 +35,16 @@ READING_S = 20.0
 """How long a tick goes on opening files; Dagster gives a tick 60 s, the rest waits for the next."""
 TOKEN_NAMES = "tokens.csv"  # noqa: S105
 
+SETTLING = (
+    "A file counts once its size and time are the same at two ticks. One that cannot be used is "
+    "put on record as quarantined and does not hold up the others."
+)
+TELEGRAM_DESCRIPTION = (
+    "Runs the days that new or changed Telegram exports change, and the day before each.\n\n"
+    + SETTLING
+)
+CANDLE_DESCRIPTION = "Runs the days whose slices new or changed candle files change.\n\n" + SETTLING
+
 Memory = Mapping[str, KnownFile]
 
 
@@ -44,24 +54,24 @@ def inbox_sensors(
     """Both inbox sensors; `running` switches them on from the start."""
     status = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
 
-    @dg.sensor(job=ingestion, minimum_interval_seconds=interval_s, default_status=status)
+    @dg.sensor(
+        job=ingestion,
+        minimum_interval_seconds=interval_s,
+        default_status=status,
+        description=TELEGRAM_DESCRIPTION,
+    )
     def telegram_inbox(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        """Runs the days that new or changed Telegram exports change, and the day before each.
-
-        A file counts once its size and time are the same at two ticks. One that is no export is put
-        on record as quarantined and does not hold up the others.
-        """
         return _result(context, lake, "telegram", telegram_tick(lake, from_cursor(context.cursor)))
 
-    @dg.sensor(job=slices_and_coverage, minimum_interval_seconds=interval_s, default_status=status)
+    @dg.sensor(
+        job=slices_and_coverage,
+        minimum_interval_seconds=interval_s,
+        default_status=status,
+        description=CANDLE_DESCRIPTION,
+    )
     def candle_inbox(
         context: dg.SensorEvaluationContext, lake: LakeResource
     ) -> dg.SensorResult | dg.SkipReason:
-        """Runs the days whose slices new or changed candle files change.
-
-        A file counts once its size and time are the same at two ticks. One without a candle is put
-        on record as quarantined and does not hold up the others.
-        """
         if lake.candle_files() is None:
             return dg.SkipReason("candles come from a database; there is no folder to watch")
         return _result(context, lake, "candles", candle_tick(lake, from_cursor(context.cursor)))

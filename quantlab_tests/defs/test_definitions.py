@@ -18,8 +18,53 @@ SNAPSHOT = Path(__file__).with_name("definitions.json")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def described() -> dict[str, Any]:
-    graph = build_defs().resolve_asset_graph()
+def described() -> dict[str, dict[str, Any]]:
+    defs = build_defs()
+    repository = defs.get_repository_def()
+    return {
+        "assets": _assets(defs.resolve_asset_graph()),
+        "checks": {
+            key.to_user_string(): {
+                "description": _first_line(check.get_spec_for_check_key(key).description),
+                "blocking": check.get_spec_for_check_key(key).blocking,
+            }
+            for check in defs.asset_checks or ()
+            for key in check.check_keys
+        },
+        "jobs": {
+            name: {
+                "assets": sorted(
+                    key.to_user_string()
+                    for key in repository.get_job(name).asset_layer.selected_asset_keys
+                ),
+                "description": repository.get_job(name).description,
+            }
+            for name in repository.job_names
+            if not name.startswith("__")
+        },
+        "schedules": {
+            schedule.name: {
+                "cron": schedule.cron_schedule,
+                "zone": schedule.execution_timezone,
+                "job": schedule.job_name,
+                "status": schedule.default_status.value,
+                "description": _first_line(schedule.description),
+            }
+            for schedule in repository.schedule_defs
+        },
+        "sensors": {
+            sensor.name: {
+                "job": sensor.job_name,
+                "interval_s": sensor.minimum_interval_seconds,
+                "status": sensor.default_status.value,
+                "description": _first_line(sensor.description),
+            }
+            for sensor in repository.sensor_defs
+        },
+    }
+
+
+def _assets(graph: Any) -> dict[str, Any]:
     assets = {}
     for key in sorted(graph.get_all_asset_keys()):
         node = graph.get(key)
@@ -34,9 +79,13 @@ def described() -> dict[str, Any]:
             "pools": sorted(node.pools or ()),
             "type": node.metadata.get("artifact_type"),
             "materializable": node.is_materializable,
-            "description": (node.description or "").split("\n")[0],
+            "description": _first_line(node.description),
         }
     return assets
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]
 
 
 def test_the_definitions_are_those_of_the_snapshot():
@@ -44,7 +93,7 @@ def test_the_definitions_are_those_of_the_snapshot():
 
 
 def test_every_asset_says_what_it_is_and_whose():
-    for name, asset in described().items():
+    for name, asset in described()["assets"].items():
         assert asset["description"], name
         assert asset["owners"] == ["team:quantlab"], name
         assert asset["group"] != "default", name
@@ -52,8 +101,22 @@ def test_every_asset_says_what_it_is_and_whose():
         assert asset["code_version"] or not asset["materializable"], name
 
 
+def test_every_check_job_schedule_and_sensor_says_what_it_does():
+    for kind in ("checks", "jobs", "schedules", "sensors"):
+        for name, each in described()[kind].items():
+            assert each["description"], name
+
+
+def test_nothing_runs_by_itself_and_no_check_stops_a_run():
+    found = described()
+    assert {s["status"] for s in (*found["schedules"].values(), *found["sensors"].values())} == {
+        "STOPPED"
+    }
+    assert not any(check["blocking"] for check in found["checks"].values())
+
+
 def test_daily_assets_run_a_range_at_once():
-    for name, asset in described().items():
+    for name, asset in described()["assets"].items():
         if asset["partitions"] == "DailyPartitionsDefinition":
             assert asset["one_run_a_range"], name
 
