@@ -4,12 +4,12 @@ A composition root: it binds the adapters to the ports. Everything is opened on 
 for the manifest alone starts fast.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
@@ -25,15 +25,9 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
     from quantlab_assets.domain.artifact_types import ArtifactType
-    from quantlab_assets.domain.experiments import (
-        AlertFilters,
-        ExperimentFilter,
-        ExperimentRecord,
-    )
-    from quantlab_assets.domain.strategy import Strategy
     from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
     from quantlab_assets.domain.telegram.rules import Rules
-    from quantlab_assets.handlers.execute_experiment import ExecutedExperiment
+    from quantlab_assets.lake_experiments import Experiments
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
     from quantlab_assets.ports.inbox import FileQuarantine
@@ -203,7 +197,9 @@ class Lake:
 
     @cached_property
     def experiments(self) -> "Experiments":
-        """Experiments: create, execute, look up."""
+        """Experiments: create, execute, reproduce, look up."""
+        from quantlab_assets.lake_experiments import Experiments
+
         return Experiments(self)
 
     def provenance(self, writer: str) -> Provenance:
@@ -313,73 +309,6 @@ class Lake:
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
         return frame
-
-
-class Experiments:
-    """The experiments of a lake: the ledger's questions, and what changes it."""
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-
-    def create(
-        self,
-        name: str,
-        strategy: "Strategy",
-        *,
-        alerts: Literal["all"] | Sequence[str] = "all",
-        slices: Literal["auto"] | Sequence[str] = "auto",
-        filters: "AlertFilters | None" = None,
-        params: Mapping[str, Any] | None = None,
-        min_coverage: float | None = None,
-    ) -> "ExperimentRecord":
-        """Freeze inputs and strategy; the same experiment is the same record, whatever its name.
-
-        Raises what `handlers.create_experiment` raises.
-        """
-        from quantlab_assets.domain.experiments import AlertFilters
-        from quantlab_assets.handlers.create_experiment import create_experiment
-        from quantlab_assets.simulation import engine_version
-
-        record, _ = create_experiment(
-            self._lake.store,
-            self._lake.tracker,
-            name=name,
-            strategy=strategy,
-            alerts=alerts,
-            slices=slices,
-            filters=filters or AlertFilters(),
-            params=params or {},
-            min_coverage=min_coverage,
-            engine_version=engine_version(),
-            provenance=self._lake.provenance("create_experiment"),
-        )
-        return record
-
-    def execute(self, experiment_id: str) -> "ExecutedExperiment":
-        """Execute an experiment. A completed one is not run again."""
-        from quantlab_assets.handlers.execute_experiment import execute_experiment
-
-        return execute_experiment(
-            self._lake.store,
-            self._lake.projections,
-            self._lake.tracker,
-            experiment_id,
-            provenance=self._lake.provenance("execute_experiment"),
-        )
-
-    def get(self, experiment_id: str) -> "ExperimentRecord":
-        """The experiment. Raises `NotFound`."""
-        return self._lake.tracker.get(experiment_id)
-
-    def list(self, where: "ExperimentFilter | None" = None) -> "Sequence[ExperimentRecord]":
-        """Experiments, newest first."""
-        return self._lake.tracker.list(where)
-
-    def find_by_input_artifacts(
-        self, artifact_ids: Sequence[str], *, match: Literal["any", "all"] = "any"
-    ) -> "Sequence[ExperimentRecord]":
-        """Experiments that froze any (or all) of the artifacts."""
-        return self._lake.tracker.find_by_input_artifacts(artifact_ids, match=match)
 
 
 def open_lake(lake: str | Path | Settings | None = None, *, create: bool = False) -> Lake:

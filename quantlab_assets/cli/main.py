@@ -27,6 +27,8 @@ COMMANDS = {
     "quarantine": "quantlab_assets.cli.quarantine:quarantine",
     "ui": "quantlab_assets.cli.ui:ui",
     "artifacts": "quantlab_assets.cli.artifacts:artifacts",
+    "strategies": "quantlab_assets.cli.strategies:strategies",
+    "experiments": "quantlab_assets.cli.experiments:experiments",
     "completion": "quantlab_assets.cli.completion:completion",
 }
 
