@@ -90,6 +90,23 @@ class Settings:
         return self.lake / "trash"
 
     @property
+    def quarantine(self) -> Path:
+        """Where damaged artifact files go: nothing deletes them there."""
+        return self.lake / "quarantine"
+
+    def parts(self) -> dict[str, Path]:
+        """What takes space beside the artifacts, by the name it goes by."""
+        named = {
+            "manifest": self.manifest,
+            "cache": self.projection_cache,
+            "staging": self.staging,
+            "trash": self.trash,
+            "quarantine": self.quarantine,
+            "telegram inbox": self.telegram_inbox,
+        }
+        return named | ({"candle inbox": self.candle_inbox} if self.candle_inbox else {})
+
+    @property
     def telegram_spool(self) -> Path:
         """Exports split by day: a cache, keyed by the export's hash."""
         return self.lake / "cache" / "telegram"

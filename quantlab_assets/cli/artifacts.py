@@ -12,8 +12,14 @@ COMMANDS = {
     "lineage": "quantlab_assets.cli.artifacts_lineage:lineage",
     "downstream": "quantlab_assets.cli.artifacts_lineage:downstream",
     "cat": "quantlab_assets.cli.artifacts_cat:cat",
+    "publish": "quantlab_assets.cli.artifacts_publish:publish",
     "supersede": "quantlab_assets.cli.artifacts_change:supersede",
     "tombstone": "quantlab_assets.cli.artifacts_change:tombstone",
+    "verify": "quantlab_assets.cli.artifacts_upkeep:verify",
+    "gc": "quantlab_assets.cli.artifacts_upkeep:gc",
+    "export": "quantlab_assets.cli.artifacts_bundle:export",
+    "import": "quantlab_assets.cli.artifacts_bundle:import_",
+    "rebuild-manifest": "quantlab_assets.cli.artifacts_upkeep:rebuild_manifest",
 }
 
 

@@ -1,28 +1,43 @@
 """The composition root of the command line: opens what a command needs, when it needs it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from quantlab_assets.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from quantlab_assets.adapters.parquet_store.audit import AuditReport, Repair
+    from quantlab_assets.adapters.parquet_store.backup import BackupReport
+    from quantlab_assets.adapters.parquet_store.bundle import BundleReport, ImportReport
     from quantlab_assets.adapters.parquet_store.census import Census
+    from quantlab_assets.adapters.parquet_store.collect import CollectReport
+    from quantlab_assets.adapters.parquet_store.diagnosis import Finding, Use
+    from quantlab_assets.adapters.parquet_store.rebuild import RebuildReport
+    from quantlab_assets.domain.artifact_types import ArtifactType
     from quantlab_assets.lake import Lake
+
+OnProgress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is in all."""
 
 
 @dataclass
 class Session:
-    """One invocation of `quantlab`: which lake, and how loud to fail."""
+    """One invocation of `quantlab`: which lake, and how loud to fail. `given` settings win."""
 
     lake: Path | None = None
     debug: bool = False
+    given: Settings | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """The settings of the lake that was asked for."""
-        return Settings.from_environment(self.lake)
+        return self.given or Settings.from_environment(self.lake)
 
     def open_lake(self, *, create: bool = False) -> "Lake":
         """The lake. Its parts open when they are first used.
@@ -38,3 +53,128 @@ class Session:
         from quantlab_assets.adapters.parquet_store.census import take_census
 
         return take_census(self.open_lake().store.database)
+
+    def read_csv(self, path: Path, artifact_type: "ArtifactType") -> "pa.Table":
+        """A CSV file by the declared types of an artifact type; nothing is guessed."""
+        from quantlab_assets.adapters.parquet_store.csv_table import read_csv
+
+        return read_csv(path, artifact_type)
+
+    @property
+    def upkeep(self) -> "Upkeep":
+        """What keeps the store of this lake in order."""
+        return Upkeep(self)
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """The work on the store that is no part of its port; each says what it raises where it is."""
+
+    session: Session
+
+    def audit(self, *, fraction: float, seed: int, on_progress: OnProgress) -> "AuditReport":
+        """See `parquet_store.audit`."""
+        from quantlab_assets.adapters.parquet_store.audit import audit
+
+        store = self.session.open_lake().store
+        return audit(store, fraction=fraction, seed=seed, on_progress=on_progress)
+
+    def repair(self, report: "AuditReport") -> "tuple[Repair, ...]":
+        """See `parquet_store.audit`."""
+        from quantlab_assets.adapters.parquet_store.audit import repair
+
+        settings = self.session.settings
+        return repair(self.session.open_lake().store, report, quarantine=settings.quarantine)
+
+    def collect(
+        self,
+        *,
+        dry_run: bool,
+        grace: timedelta,
+        superseded_after: timedelta | None,
+        tombstoned_after: timedelta | None,
+        empty_trash_after: timedelta,
+        force: bool,
+    ) -> "CollectReport":
+        """See `parquet_store.collect`."""
+        from quantlab_assets.adapters.parquet_store.collect import PurgePolicy, collect
+        from quantlab_assets.adapters.parquet_store.store import utc_now
+
+        purges = tombstoned_after is not None or superseded_after is not None
+        return collect(
+            self.session.open_lake().store,
+            trash=self.session.settings.trash,
+            dry_run=dry_run,
+            grace=grace,
+            purge=PurgePolicy(tombstoned_after, superseded_after) if purges else None,
+            empty_trash_after=empty_trash_after,
+            now=utc_now(),
+            force=force,
+        )
+
+    def export_bundle(
+        self,
+        artifact_ids: Sequence[str],
+        out: Path | BinaryIO,
+        *,
+        with_lineage: bool,
+        extra: Mapping[str, Any],
+    ) -> "BundleReport":
+        """See `parquet_store.bundle`."""
+        from quantlab_assets.adapters.parquet_store.bundle import export_bundle
+
+        store = self.session.open_lake().store
+        return export_bundle(store, artifact_ids, out, with_lineage=with_lineage, extra=extra)
+
+    def import_bundle(self, source: Path, *, max_file_bytes: int) -> "ImportReport":
+        """See `parquet_store.bundle`."""
+        from quantlab_assets.adapters.parquet_store.bundle import import_bundle
+
+        store = self.session.open_lake().store
+        return import_bundle(store, source, max_file_bytes=max_file_bytes)
+
+    def rebuild_manifest(
+        self, out: Path, *, backup: Path | None, on_progress: OnProgress
+    ) -> "RebuildReport":
+        """See `parquet_store.rebuild`; needs no manifest."""
+        from quantlab_assets.adapters.parquet_store.rebuild import rebuild_manifest
+        from quantlab_assets.lake import Lake
+
+        settings = self.session.settings
+        return rebuild_manifest(
+            settings.artifacts_root,
+            out,
+            Lake(settings).types,
+            backup=backup,
+            on_progress=on_progress,
+        )
+
+    def backup(self, out: Path) -> "BackupReport":
+        """See `parquet_store.backup`."""
+        from quantlab_assets.adapters.parquet_store.backup import backup
+
+        return backup(self.session.open_lake().store.database, out)
+
+    def restore(self, source: Path) -> "BackupReport":
+        """See `parquet_store.backup`; needs no manifest."""
+        from quantlab_assets.adapters.parquet_store.backup import restore
+
+        return restore(source, self.session.settings.manifest)
+
+    def disk_use(self) -> "tuple[Use, ...]":
+        """See `parquet_store.diagnosis`."""
+        from quantlab_assets.adapters.parquet_store.diagnosis import disk_use
+
+        return disk_use(self.session.open_lake().store, self.session.settings.parts())
+
+    def diagnose(self) -> "tuple[Finding, ...]":
+        """See `parquet_store.diagnosis`; needs no lake."""
+        from quantlab_assets.adapters.parquet_store.diagnosis import diagnose
+        from quantlab_assets.adapters.parquet_store.store import utc_now
+
+        settings = self.session.settings
+        return diagnose(
+            settings.manifest,
+            {"artifacts": settings.artifacts_root, "staging": settings.staging} | settings.parts(),
+            now=utc_now(),
+        )

@@ -178,9 +178,9 @@ def camel_case(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
+def to_json(value: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """JSON with camelCase keys, ISO times in UTC and null for numbers that JSON lacks."""
-    return json.dumps(_jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_jsonable(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def percent(value: float) -> str:

@@ -9,6 +9,7 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DAY: Final = len("2025-11-07")
+_LONGEST: Final = timedelta(days=36_500)
 
 
 class TextType(click.ParamType):  # type: ignore[type-arg]
@@ -48,6 +49,27 @@ class TagType(TextType):
         return tag, text
 
 
+def parse_moment(text: str, *, end: bool = False) -> datetime:
+    """A UTC day, or a time with its zone, as a time in UTC. As an end, a day means all of it.
+
+    Raises `ValueError` saying what is wrong.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{shortened(text)} is no time: write 2025-11-07 or 2025-11-07T12:30:00Z"
+        ) from error
+    if len(text) <= _DAY:
+        return datetime.combine(moment.date(), time.max if end else time.min, UTC)
+    if moment.tzinfo is None:
+        raise ValueError(f"{shortened(text)} has no time zone: append Z for UTC")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{shortened(text)} is outside the years 1 to 9999") from error
+
+
 class MomentType(click.ParamType):  # type: ignore[type-arg]
     """A UTC day, or a time with its zone. As an end, a day means all of that day."""
 
@@ -63,22 +85,9 @@ class MomentType(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{shortened(value)} is no time: write 2025-11-07 or 2025-11-07T12:30:00Z",
-                param,
-                ctx,
-            )
-        if len(value) == _DAY:
-            last = time.max if self._end else time.min
-            return datetime.combine(moment.date(), last, UTC)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone: append Z for UTC", param, ctx)
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:
-            self.fail(f"{value!r} is outside the years 1 to 9999", param, ctx)
+            return parse_moment(value, end=self._end)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class DurationType(click.ParamType):  # type: ignore[type-arg]
@@ -94,11 +103,15 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, timedelta):
             return value
         digits, unit = value[:-1], value[-1:]
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 7) or (
-            unit not in self._units
-        ):
+        counted = digits.isascii() and digits.isdigit() and len(digits) <= 9
+        span = (
+            timedelta(**{self._units[unit]: int(digits)})
+            if counted and unit in self._units
+            else None
+        )
+        if span is None or span > _LONGEST:
             self.fail(f"{shortened(value)} is no span of time: write 30m, 24h or 90d", param, ctx)
-        return timedelta(**{self._units[unit]: int(digits)})
+        return span
 
 
 def tag_option(what: str) -> Callable[[Command], Command]:
