@@ -35,43 +35,32 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
     Returns `LINK_ADDRESSES` for links that hold a candidate address; role `token`, `pair`, `other`,
     or `unknown` where no rule knows the link.
     """
-    distinct = pl.DataFrame({"url": urls.drop_nulls().unique().sort()}, schema={"url": pl.String})
-    url, rule = pl.col("url"), pl.col("rule")
-    groups = [url.str.extract_groups(each.pattern) for each in rules.links]
-    named = [
-        pl.when(rule == number).then(pl.col(f"groups_{number}").struct.field("network"))
-        for number, each in enumerate(rules.links)
-        if each.names_network
-    ]
-    numbers = list(range(len(rules.links)))
-
-    def told(values: list[str | None]) -> pl.Expr:
-        return rule.replace_strict(numbers, values, default=None, return_dtype=pl.String)
-
-    return (
-        distinct.lazy()
-        .filter(url.str.contains(ADDRESS))
-        .with_columns(each.alias(f"groups_{number}") for number, each in enumerate(groups))
-        .with_columns(
-            pl.coalesce(
-                pl.when(pl.col(f"groups_{number}").struct.field("address").is_not_null()).then(
-                    pl.lit(number, pl.Int64)
-                )
-                for number in numbers
-            ).alias("rule"),
-            pl.coalesce(
-                *(pl.col(f"groups_{number}").struct.field("address") for number in numbers),
-                url.str.extract(ADDRESS, 1),
-            ).alias("raw"),
+    left = pl.DataFrame({"url": urls.drop_nulls().unique().sort()}, schema={"url": pl.String})
+    left = left.filter(pl.col("url").str.contains(ADDRESS))
+    parts = []
+    for rule in rules.links:
+        if left.is_empty():
+            break
+        groups = pl.col("url").str.extract_groups(rule.pattern)
+        matched = left.with_columns(groups.struct.field("address").alias("raw"))
+        network = network_of(groups.struct.field("network"), rules) if rule.names_network else None
+        parts.append(
+            matched.filter(pl.col("raw").is_not_null()).select(
+                "url",
+                "raw",
+                pl.lit(rule.role).alias("role"),
+                pl.coalesce(network, pl.lit(rule.network, pl.String)).alias("network")
+                if network is not None
+                else pl.lit(rule.network, pl.String).alias("network"),
+            )
         )
-        .select(
+        left = matched.filter(pl.col("raw").is_null()).select("url")
+    parts.append(
+        left.select(
             "url",
-            "raw",
-            told([each.role for each in rules.links]).fill_null("unknown").alias("role"),
-            pl.coalesce(
-                network_of(pl.coalesce(*named, pl.lit(None, pl.String)), rules),
-                told([each.network for each in rules.links]),
-            ).alias("network"),
+            pl.col("url").str.extract(ADDRESS, 1).alias("raw"),
+            pl.lit("unknown").alias("role"),
+            pl.lit(None, pl.String).alias("network"),
         )
-        .collect()
     )
+    return pl.concat([pl.DataFrame(schema=LINK_ADDRESSES), *parts], how="vertical")
