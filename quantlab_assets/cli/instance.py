@@ -21,6 +21,8 @@ CONFIGURATION: Final = "dagster.yaml"
 LAKE_INSTANCE: Final = """\
 # Dagster's own storage for this lake: runs, events, schedules, kept in this folder.
 # The record of what the lab made is the manifest.
+nux:
+  enabled: false
 telemetry:
   enabled: false
 compute_logs:
