@@ -45,7 +45,7 @@ def backup(database: ManifestDatabase, out: Path) -> BackupReport:
     if out.exists():
         raise Conflict(f"{out} is there already: name another file, backups are not overwritten")
     with _unavailable(f"cannot write a backup to {out}"), _unfinished(out) as unfinished:
-        _copy(database.path, unfinished)
+        copy_database(database.path, unfinished)
         artifacts = check_manifest(unfinished)
         _sync(unfinished)
         try:
@@ -72,7 +72,7 @@ def restore(source: Path, manifest: Path) -> BackupReport:
         _unavailable(f"cannot restore {manifest}"),
         _unfinished(manifest) as unfinished,
     ):
-        _copy(source, unfinished)
+        copy_database(source, unfinished)
         artifacts = check_manifest(unfinished)
         _sync(unfinished)
         replaced = _set_aside(manifest)
@@ -111,7 +111,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a consistent state of a database. Raises `IntegrityError`, `StoreUnavailable`."""
     try:
         with (
             contextlib.closing(

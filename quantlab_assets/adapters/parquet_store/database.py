@@ -30,7 +30,7 @@ BUSY_TIMEOUT_S: Final = 30.0
 IN_LIST: Final = 900
 """How many values one IN list may have: under the oldest limit of SQLite on bound variables."""
 
-_WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
+WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write to."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -213,7 +213,7 @@ def _configure(connection: Any, _record: Any) -> None:
     try:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute(f"PRAGMA journal_mode = {'WAL' if _WAL_IS_SAFE else 'TRUNCATE'}")
+        cursor.execute(f"PRAGMA journal_mode = {'WAL' if WAL_IS_SAFE else 'TRUNCATE'}")
     finally:
         cursor.close()
 
