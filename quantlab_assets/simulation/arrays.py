@@ -42,8 +42,9 @@ def _compile(loop: Loop, *, forceinline: bool = False) -> Loop:
         # sweep compiled with an older kernel would be used. The engine's version covers all files.
         # (A private name of numba; a test pins what it does.)
         fast._cache._cache_file._source_stamp = engine_version()
-    except RuntimeError:
-        # Neither the package's folder nor the user's cache can be written: compile in each process.
+    except (RuntimeError, AttributeError):
+        # Nothing is kept if neither the package's folder nor the user's cache can be written, if
+        # numba keeps it in another way, or if it is told not to compile (NUMBA_DISABLE_JIT).
         fast = numba.njit(**options)(loop)  # type: ignore[call-overload]
     return cast("Loop", fast)
 

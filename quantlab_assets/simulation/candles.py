@@ -6,7 +6,7 @@ interval each, are used as they are, without a copy: that is how slices come fro
 of the cost of a run is memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def lay_out(candles: pl.DataFrame, alerts: pl.DataFrame, threads: int | None = N
 
     Raises `ValidationFailed` naming column and row of the first candle that cannot be one.
     """
-    columns = _Columns.of(candles)
+    columns = _Columns.of(candles, threads)
     _refuse_bad_rows(columns, threads)
     called = (
         alerts.select("chain", pl.col("mint").alias("token_address"))
@@ -77,7 +77,7 @@ def one_candle_a_moment(candles: pl.DataFrame) -> pl.DataFrame:
     `ValidationFailed` as it does.
     """
     checked = frames.check_candles(candles)
-    columns = _Columns.of(checked)
+    columns = _Columns.of(checked, threads=None)
     _refuse_bad_rows(columns, threads=None)
     tokens = (
         checked.select("chain", "token_address")
@@ -104,15 +104,16 @@ class _Columns:
     close: Floats
 
     @classmethod
-    def of(cls, candles: pl.DataFrame) -> "_Columns":
-        return cls(
-            ts=_array(candles["ts"].to_physical()),
-            interval_s=_array(candles["interval_s"]),
-            open=_array(candles["open"]),
-            high=_array(candles["high"]),
-            low=_array(candles["low"]),
-            close=_array(candles["close"]),
-        )
+    def of(cls, candles: pl.DataFrame, threads: int | None) -> "_Columns":
+        names = [field.name for field in fields(cls)]
+        arrays: dict[str, npt.NDArray[Any]] = {}
+
+        def read(start: int, stop: int) -> None:
+            for name in names[start:stop]:
+                arrays[name] = _array(candles[name].to_physical())
+
+        in_slices(read, len(names), threads, smallest=1)
+        return cls(**arrays)
 
 
 def _choose(
@@ -123,7 +124,7 @@ def _choose(
     Returns the rows (a slice of everything if no choice has to be made) and the first and last
     place of each token in them; a token without candles has its last before its first.
     """
-    run_start, run_token = _find_runs(candles, tokens)
+    run_start, run_token = _find_runs(candles, tokens, threads)
     run_stop = np.append(run_start[1:], candles.height)
     order = np.argsort(run_token, kind="stable")
     order = order[np.searchsorted(run_token[order], 0) :]
@@ -175,18 +176,29 @@ def _choose(
     return rows[counts], kept[:-1], kept[1:] - 1
 
 
-def _find_runs(candles: pl.DataFrame, tokens: pl.DataFrame) -> tuple[Integers, Integers]:
+def _find_runs(
+    candles: pl.DataFrame, tokens: pl.DataFrame, threads: int | None
+) -> tuple[Integers, Integers]:
     """Cut the rows into runs of one token.
 
     Returns the first row of each run and the number of its token, -1 if `tokens` has it not.
     """
     keys = ["chain", "token_address"]
-    changes = {key: _changes(candles[key]) for key in keys}
-    starts = np.union1d(*(rows for rows, _ in changes.values()))
+    changes: dict[str, tuple[Integers, pl.Series]] = {}
+
+    def find(start: int, stop: int) -> None:
+        for key in keys[start:stop]:
+            changes[key] = _changes(candles[key])
+
+    in_slices(find, len(keys), threads, smallest=1)
+    changed = np.zeros(candles.height, dtype=np.bool_)
+    for rows, _ in changes.values():
+        changed[rows] = True
+    starts = np.flatnonzero(changed)
     runs = pl.DataFrame(
         {
-            key: values.gather(np.searchsorted(rows, starts, side="right") - 1)
-            for key, (rows, values) in changes.items()
+            key: changes[key][1].gather(np.searchsorted(changes[key][0], starts, "right") - 1)
+            for key in keys
         }
     ).join(tokens, on=keys, how="left", maintain_order="left")
     return starts, runs["token"].fill_null(-1).to_numpy()

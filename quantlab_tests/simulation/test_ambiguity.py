@@ -32,7 +32,7 @@ def with_slippage(case: Case, slippage_bps: float):
     return case.strategy.model_copy(update={"costs": costs})
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(case=cases())
 def test_the_interval_is_that_of_both_orders(case):
     totals = [
@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_both_orders(case):
     assert metric(result, "net_pnl_optimistic") == max(totals)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(case=cases())
 def test_at_break_even_slippage_nothing_is_won_or_lost(case):
     bps = metric(simulate(case.alerts, case.candles, case.strategy), "break_even_slippage_bps")

@@ -1,4 +1,4 @@
-"""The reference itself: hand-computed examples of every rule, then what must hold in any market.
+"""Hand-computed examples of every rule, for reference and engine, then what holds in any market.
 
 Bars are (open, high, low, close), a minute each from START unless a test says otherwise; the alert
 comes at START.
@@ -13,7 +13,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from quantlab_assets.simulation import simulate
 from quantlab_tests.simulation import reference
+from quantlab_tests.simulation.agreement import assert_agrees
 from quantlab_tests.simulation.markets import (
     CANDLE_SCHEMA,
     START,
@@ -30,8 +32,15 @@ FLAT = (4.0, 4.0, 4.0, 4.0)
 TICK = timedelta(microseconds=1)
 
 
+def simulated(alerts, candles, strategy) -> reference.Reference:
+    """What the reference says; the engine has to say the same."""
+    result = reference.simulate(alerts, candles, strategy)
+    assert_agrees(simulate(alerts, candles, strategy), result)
+    return result
+
+
 def trades_of(bars, *, alerts=ONE_ALERT, **rules) -> pl.DataFrame:
-    return reference.simulate(alerts, candle_frame(bars), build_strategy(**rules)).trades
+    return simulated(alerts, candle_frame(bars), build_strategy(**rules)).trades
 
 
 def trade_of(bars, **rules) -> dict:
@@ -43,7 +52,7 @@ def trade_of(bars, **rules) -> dict:
 
 def legs_of(bars, **rules) -> list[tuple[float, float, float, str]]:
     """(seconds after START, fraction, price, reason) of the single trade's legs."""
-    result = reference.simulate(ONE_ALERT, candle_frame(bars), build_strategy(**rules))
+    result = simulated(ONE_ALERT, candle_frame(bars), build_strategy(**rules))
     (position,) = result.positions
     start = int(START.timestamp()) * 1_000_000
     return [((leg.ts - start) / 1e6, leg.fraction, leg.price, leg.reason) for leg in position.legs]
@@ -91,7 +100,7 @@ class TestNextOpen:
     @pytest.mark.parametrize("known", [at(-3600) - TICK, at(1)])
     def test_no_candle_within_the_wait_is_no_entry_candle(self, known):
         alerts = alert_frame([{"known_ts_utc": known}])
-        result = reference.simulate(alerts, candle_frame([FLAT]), build_strategy())
+        result = simulated(alerts, candle_frame([FLAT]), build_strategy())
         assert result.trades.is_empty()
         assert result.diagnostics.rows(named=True) == [
             {
@@ -105,7 +114,7 @@ class TestNextOpen:
 
     def test_a_token_without_any_candle_is_no_candles(self):
         alerts = alert_frame([{"mint": "other"}, {"chain": "evm"}, {}])
-        result = reference.simulate(alerts, candle_frame([FLAT]), build_strategy())
+        result = simulated(alerts, candle_frame([FLAT]), build_strategy())
         assert codes_of(result) == [("a0", "no_candles"), ("a1", "no_candles")]
 
 
@@ -132,14 +141,14 @@ class TestLimitDip:
     def test_waits_from_the_order_time_inclusive(self):
         dip = (4.0, 4.0, 3.0, 4.0)
         assert trade_of([FLAT, FLAT, dip], entry=DIP)["entry_ts"] == at(120)
-        result = reference.simulate(
+        result = simulated(
             ONE_ALERT, candle_frame([FLAT, FLAT, FLAT, dip]), build_strategy(entry=DIP)
         )
         assert codes_of(result) == [("a0", "entry_expired")]
 
     def test_without_a_reference_candle_is_no_entry_candle(self):
         alerts = alert_frame([{"known_ts_utc": at(60)}])
-        result = reference.simulate(alerts, candle_frame([FLAT]), build_strategy(entry=DIP))
+        result = simulated(alerts, candle_frame([FLAT]), build_strategy(entry=DIP))
         assert codes_of(result) == [("a0", "no_entry_candle")]
 
     def test_entry_candle_tests_the_stop_but_no_target_and_leaves_the_peak_alone(self):
@@ -160,8 +169,8 @@ class TestLimitDip:
         exit = {"take_profits": ladder((0.5, 1.0)), "stop_loss_pct": 0.5}
         trade = trade_of([(4.0, 8.0, 1.0, 4.0)], entry=DIP, exit=exit)
         assert trade["ambiguous_candles"] == 0
-        held = trade_of([(4.0, 8.0, 3.0, 2.0), FLAT], entry=DIP, exit={"max_hold_s": 60})
-        assert (held["exit_reason"], held["exit_price"]) == ("max_hold", 2.0)
+        held = trade_of([(4.0, 8.0, 3.0, 3.5), FLAT], entry=DIP, exit={"max_hold_s": 60})
+        assert (held["exit_reason"], held["exit_price"]) == ("max_hold", 3.5)
 
 
 # ----------------------------------------------------------------------------------------------
@@ -327,7 +336,7 @@ class TestIntrabar:
 
 class TestTime:
     def test_max_hold_exits_at_the_close_of_the_candle_that_reaches_it_exactly(self):
-        bars = [FLAT, (4.0, 4.0, 4.0, 3.0), FLAT]
+        bars = [FLAT, (4.0, 4.0, 3.0, 3.0), FLAT]
         assert legs_of(bars, exit={"max_hold_s": 120}) == [(120, 1.0, 3.0, "max_hold")]
         assert legs_of(bars, exit={"max_hold_s": 121}) == [(180, 1.0, 4.0, "max_hold")]
 
@@ -342,8 +351,8 @@ class TestTime:
         assert legs_of([FLAT, (4.0, 9.0, 1.0, 5.0)]) == [(120, 1.0, 5.0, "end_of_data")]
 
     def test_after_a_hole_the_first_candle_past_the_limit_exits_at_its_close(self):
-        candles = pl.concat([candle_frame([FLAT]), candle_frame([(5, 5, 5, 2)], start=at(6000))])
-        result = reference.simulate(ONE_ALERT, candles, build_strategy(exit={"max_hold_s": 120}))
+        candles = pl.concat([candle_frame([FLAT]), candle_frame([(5, 5, 2, 2)], start=at(6000))])
+        result = simulated(ONE_ALERT, candles, build_strategy(exit={"max_hold_s": 120}))
         trade = result.trades.row(0, named=True)
         assert (trade["exit_price"], trade["exit_ts"]) == (2.0, at(6060))
         assert (trade["duration_s"], trade["candles_held"]) == (6060, 2)
@@ -407,7 +416,7 @@ class TestMerging:
             ]
         )
         alerts = alert_frame([{}, {"chain": "evm"}])
-        trades = reference.simulate(alerts, both, build_strategy()).trades
+        trades = simulated(alerts, both, build_strategy()).trades
         assert trades["entry_price"].to_list() == [1.0, 2.0]
 
 
@@ -461,7 +470,7 @@ class TestCapacity:
 
     def run(self, **sizing) -> reference.Reference:
         rule = build_strategy(exit={"max_hold_s": 120}, sizing=sizing)
-        return reference.simulate(alert_frame(self.ALERTS), candle_frame([FLAT] * 8), rule)
+        return simulated(alert_frame(self.ALERTS), candle_frame([FLAT] * 8), rule)
 
     def test_skips_entries_in_order_of_entry_time_then_alert_id(self):
         result = self.run(max_open_positions=1)
@@ -485,10 +494,10 @@ class TestCapacity:
 
 class TestCurves:
     def test_marks_open_positions_hourly_and_ends_at_the_last_exit(self):
-        bars = [(4.0, 4.0, 4.0, 2.0), (2.0, 8.0, 2.0, 8.0), (8.0, 8.0, 6.0, 6.0)]
+        bars = [(4.0, 4.0, 2.0, 2.0), (2.0, 8.0, 2.0, 8.0), (8.0, 8.0, 6.0, 6.0)]
         candles = candle_frame(bars, interval_s=1800, start=at(1800))
         rule = build_strategy(sizing={"stake": 4.0, "initial_capital": 10.0})
-        result = reference.simulate(alert_frame([{"known_ts_utc": at(1800)}]), candles, rule)
+        result = simulated(alert_frame([{"known_ts_utc": at(1800)}]), candles, rule)
         assert result.curves.rows() == [
             (at(0), 10.0, 0.0, 0, 0.0),
             (at(3600), 8.0, 0.0, 1, 0.2),  # marked at 2
@@ -499,7 +508,7 @@ class TestCurves:
         before = candle_frame([flat(9)], interval_s=3600)
         candles = pl.concat([before, candle_frame([FLAT] * 61, start=at(3600))])
         rule = build_strategy(exit={"max_hold_s": 3660})
-        result = reference.simulate(alert_frame([{"known_ts_utc": at(3600)}]), candles, rule)
+        result = simulated(alert_frame([{"known_ts_utc": at(3600)}]), candles, rule)
         assert result.curves.rows() == [
             (at(3600), 100.0, 0.0, 1, 0.0),
             (at(7200), 100.0, 0.0, 1, 0.0),
@@ -509,7 +518,7 @@ class TestCurves:
     def test_a_half_sold_position_is_open_and_its_sale_is_in_the_equity(self):
         candles = candle_frame([(4.0, 8.0, 4.0, 4.0), FLAT], interval_s=3600)
         rule = build_strategy(exit={"take_profits": ladder((1.0, 0.5))}, sizing={"stake": 4.0})
-        result = reference.simulate(ONE_ALERT, candles, rule)
+        result = simulated(ONE_ALERT, candles, rule)
         assert result.curves.rows() == [
             (at(0), 100.0, 0.0, 1, 0.0),
             (at(3600), 102.0, 0.0, 1, 0.0),
@@ -519,7 +528,7 @@ class TestCurves:
     def test_an_open_position_carries_the_costs_of_selling_it_now(self):
         candles = candle_frame([FLAT, FLAT], interval_s=3600)
         rule = build_strategy(costs={"fee_bps": 100.0, "slippage_bps": 0.0}, sizing={"stake": 1.0})
-        result = reference.simulate(ONE_ALERT, candles, rule)
+        result = simulated(ONE_ALERT, candles, rule)
         assert result.curves["equity"].to_list() == pytest.approx([99.98] * 3)
         assert result.curves["cumulative_net_pnl"].to_list() == pytest.approx([0.0, 0.0, -0.02])
         assert result.curves["drawdown"].to_list() == pytest.approx([0.0002] * 3)
@@ -527,7 +536,7 @@ class TestCurves:
     def test_drawdown_is_from_the_running_maximum_initial_capital_included(self):
         bars = [(4.0, 4.0, 3.0, 3.0), (3.0, 8.0, 3.0, 8.0), (8.0, 8.0, 5.0, 5.0)]
         rule = build_strategy(sizing={"stake": 4.0, "initial_capital": 4.0})
-        curves = reference.simulate(ONE_ALERT, candle_frame(bars, interval_s=3600), rule).curves
+        curves = simulated(ONE_ALERT, candle_frame(bars, interval_s=3600), rule).curves
         assert curves["equity"].to_list() == [4.0, 3.0, 8.0, 5.0]
         assert curves["drawdown"].to_list() == [0.0, 0.25, 0.0, 0.375]
 
@@ -554,7 +563,7 @@ class TestMetrics:
             exit={"stop_loss_pct": 0.75, "take_profits": ladder((9.0, 1.0))},
             sizing={"stake": 4.0},
         )
-        return reference.simulate(alert_frame(alerts), pl.concat(candles), rule)
+        return simulated(alert_frame(alerts), pl.concat(candles), rule)
 
     def test_values(self):
         metrics = metrics_of(self.four_trades())
@@ -599,11 +608,11 @@ class TestMetrics:
         assert bob["max_drawdown"] == 0.02
 
     def test_profit_factor_without_losses_is_null(self):
-        result = reference.simulate(ONE_ALERT, candle_frame([(4, 5, 4, 5)]), build_strategy())
+        result = simulated(ONE_ALERT, candle_frame([(4, 5, 4, 5)]), build_strategy())
         assert metrics_of(result)["profit_factor"] is None
 
     def test_without_trades_counts_are_zero_and_the_rest_is_null(self):
-        result = reference.simulate(alert_frame([]), candle_frame([]), build_strategy())
+        result = simulated(alert_frame([]), candle_frame([]), build_strategy())
         metrics = metrics_of(result)
         zeros = {name for name, value in metrics.items() if value == 0}
         assert zeros == {
@@ -625,7 +634,7 @@ class TestMetrics:
         # Entered at 20:00; closes of the day are 110 and 99 and 108.9: returns +10 %, -10 %, +10 %.
         hours = [flat(100)] * 3 + [flat(110)] * 24 + [flat(99)] * 24 + [flat(108.9)] * 2
         rule = build_strategy(sizing={"stake": 100.0, "initial_capital": 100.0})
-        result = reference.simulate(ONE_ALERT, candle_frame(hours, interval_s=3600), rule)
+        result = simulated(ONE_ALERT, candle_frame(hours, interval_s=3600), rule)
         returns = [0.0, 0.1, -0.1, 0.1]
         # 23:00 on the first day still shows the candle that ended then.
         assert result.curves["ts"][-1] == datetime(2025, 11, 10, 1, tzinfo=UTC)
@@ -640,17 +649,17 @@ class TestMetrics:
 
     def test_ratios_need_two_days_and_a_divisor(self):
         one_day = candle_frame([flat(4), flat(5), flat(3)], interval_s=3600)
-        metrics = metrics_of(reference.simulate(ONE_ALERT, one_day, build_strategy()))
+        metrics = metrics_of(simulated(ONE_ALERT, one_day, build_strategy()))
         assert [metrics[name] for name in ("sharpe", "sortino", "calmar")] == [None, None, None]
         still = candle_frame([FLAT] * 30, interval_s=3600)
-        metrics = metrics_of(reference.simulate(ONE_ALERT, still, build_strategy()))
+        metrics = metrics_of(simulated(ONE_ALERT, still, build_strategy()))
         assert [metrics[name] for name in ("sharpe", "sortino", "calmar")] == [None, None, None]
         assert metrics["max_drawdown"] == 0.0
 
     def test_a_ruined_account_has_no_ratios(self):
         bars = [flat(8), flat(1)] + [flat(1)] * 30
         rule = build_strategy(sizing={"stake": 30.0, "initial_capital": 7.0})
-        result = reference.simulate(ONE_ALERT, candle_frame(bars, interval_s=3600), rule)
+        result = simulated(ONE_ALERT, candle_frame(bars, interval_s=3600), rule)
         metrics = metrics_of(result)
         assert result.curves["equity"][-1] < 0
         assert [metrics[name] for name in ("sharpe", "sortino", "calmar")] == [None, None, None]
@@ -660,14 +669,19 @@ class TestMetrics:
         bars = [(4.0, 8.0, 2.0, 4.0), FLAT]
         alerts = alert_frame([{}, {"known_ts_utc": at(60)}])
         exit = {"stop_loss_pct": 0.5, "take_profits": ladder((1.0, 1.0))}
-        result = reference.simulate(alerts, candle_frame(bars), build_strategy(exit=exit))
+        result = simulated(alerts, candle_frame(bars), build_strategy(exit=exit))
         assert metrics_of(result)["ambiguous_share"] == 0.5
 
 
 # ----------------------------------------------------------------------------------------------
 # What holds in any market
 
-any_market = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+any_market = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def run(case: Case) -> reference.Reference:
@@ -791,3 +805,25 @@ def test_a_trade_does_not_see_candles_after_its_exit_candle(case):
         alert = case.alerts.filter(pl.col("alert_id") == position.alert.alert_id)
         again = reference.simulate(alert, candles, case.strategy)
         assert again.trades.equals(result.trades[i : i + 1])
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "holds",
+    [
+        test_every_alert_is_a_trade_or_has_a_diagnostic,
+        test_legs_sell_the_whole_position_in_time_order,
+        test_no_candle_opened_before_the_order_is_used,
+        test_multiples_and_counts_are_in_range,
+        test_money_adds_up,
+        test_capacity_is_never_exceeded,
+        test_numbers_are_finite_or_null,
+        test_row_order_does_not_matter,
+        test_merged_candles_never_overlap,
+        test_a_trade_does_not_see_candles_after_its_exit_candle,
+    ],
+)
+def test_in_any_market_all_night(holds):
+    night = settings(any_market, max_examples=1000, derandomize=False)
+    night(given(cases())(holds.hypothesis.inner_test))()

@@ -1,14 +1,19 @@
 """The engine's version follows its sources, and its import is cheap."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
+from polars.testing import assert_frame_equal
+
 import quantlab_assets
-from quantlab_assets.simulation import engine_version, kernel
+from quantlab_assets.simulation import engine_version, kernel, simulate
 from quantlab_assets.simulation.version import version_of
+from quantlab_tests.simulation.markets import alert_frame, build_strategy, candle_frame
 
 PACKAGE = Path(quantlab_assets.__file__).parent
 
@@ -54,3 +59,36 @@ def test_compiled_code_of_another_engine_is_not_used():
     finally:
         Path(own._index_path).unlink()
     assert cache_file._source_stamp == engine_version()
+
+
+INTERPRETED = """
+import sys
+from pathlib import Path
+import polars as pl
+from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.simulation import simulate
+
+folder = Path(sys.argv[1])
+frames = [pl.read_parquet(folder / name) for name in ("alerts.parquet", "candles.parquet")]
+result = simulate(*frames, Strategy.from_json((folder / "strategy.json").read_text()))
+result.metrics.write_parquet(folder / "metrics.parquet")
+"""
+
+
+def test_the_rules_are_the_same_without_the_compiler(tmp_path):
+    """For a debugger or a coverage run: `NUMBA_DISABLE_JIT=1`."""
+    alerts = alert_frame([{}])
+    candles = candle_frame([(100, 110, 90, 105), (105, 160, 100, 155), (155, 156, 40, 50)])
+    strategy = build_strategy(
+        exit={"stop_loss_pct": 0.2, "take_profits": [{"gain_pct": 0.5, "fraction": 0.5}]}
+    )
+    alerts.write_parquet(tmp_path / "alerts.parquet")
+    candles.write_parquet(tmp_path / "candles.parquet")
+    (tmp_path / "strategy.json").write_text(strategy.canonical_json())
+    subprocess.run(
+        [sys.executable, "-c", INTERPRETED, str(tmp_path)],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        check=True,
+    )
+    interpreted = pl.read_parquet(tmp_path / "metrics.parquet")
+    assert_frame_equal(interpreted, simulate(alerts, candles, strategy).metrics, check_exact=True)
