@@ -6,6 +6,7 @@ transaction with an event, so a status never moves without a trace and two proce
 start one run.
 """
 
+import hashlib
 import json
 import re
 import time
@@ -17,7 +18,12 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from quantlab_assets.adapters.code_provenance import code_state, keep_diff, this_process
+from quantlab_assets.adapters.code_provenance import (
+    CodeState,
+    code_state,
+    keep_diff,
+    this_process,
+)
 from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.parquet_store.database import (
     ManifestDatabase,
@@ -33,9 +39,10 @@ from quantlab_assets.adapters.parquet_store.schema import (
     input_sets,
     supersedes,
 )
-from quantlab_assets.domain.artifacts import canonical_json, input_set_id_of
+from quantlab_assets.domain.artifacts import SHA256, canonical_json, input_set_id_of
 from quantlab_assets.domain.errors import (
     Conflict,
+    IntegrityError,
     NotFound,
     StoreUnavailable,
     ValidationFailed,
@@ -55,6 +62,17 @@ from quantlab_assets.ports.artifact_store import ArtifactStore
 EXPERIMENT_ID: Final = re.compile(r"exp-[0-9a-f]{16}")
 PREFIX_DIGITS: Final = 8
 """Fewest digits of an id that may stand for it."""
+
+DOCUMENT_FORMAT: Final = 1
+_CARRIED: Final = (
+    "experiment_id",
+    "status",
+    "engine_version",
+    "parent_id",
+    "created_at",
+    "started_at",
+    "completed_at",
+)
 
 _WAIT_FOR_LOCK_S: Final = 1.0
 """Who only looks whether a run is alive holds its lock for less."""
@@ -274,6 +292,125 @@ class ExperimentLedger:
             rows.sort(key=lambda row: (-row.created_at, row.experiment_id))
             return _records(connection, rows)
 
+    def to_document(self, experiment_id: str) -> dict[str, Any]:
+        """All that the ledger has of an experiment, as JSON for another lake (see `adopt`)."""
+        with self._database.reading() as connection:
+            row = _row(connection, experiment_id)
+            held = {
+                "format": DOCUMENT_FORMAT,
+                "name": row.name,
+                "definition": json.loads(row.definition_json),
+                "alerts": list(_members(connection, row.alert_set_id)),
+                "slices": list(_members(connection, row.slice_set_id)),
+                "outputs": json.loads(row.outputs_json or "{}"),
+                **{name: getattr(row, name) for name in _CARRIED},
+            }
+        held["events"] = [
+            {
+                "at": to_micros(event.at),
+                "old_status": event.old_status,
+                "new_status": event.new_status,
+                "error": event.error,
+                "details": dict(event.details),
+            }
+            for event in self.events(experiment_id)
+        ]
+        hashes = {event["details"].get("git_diff_hash") for event in held["events"]}
+        held["patches"] = {
+            one: text for one in sorted(filter(None, hashes)) if (text := self._patch(one))
+        }
+        return held
+
+    def adopt(self, document: Mapping[str, Any]) -> bool:
+        """Take in an experiment of another lake, whose artifacts are here already; False if the
+        same experiment is on record here.
+
+        One that was not completed there is pending here. Raises `ValidationFailed` for what is no
+        such document, `IntegrityError` if its id does not fit, `NotFound` for artifacts not here.
+        """
+        try:
+            if document["format"] != DOCUMENT_FORMAT:
+                raise ValidationFailed(
+                    f"an experiment in format {document['format']!r}: upgrade quantlab to read it"
+                )
+            definition = _definition(
+                str(document["name"]),
+                document["definition"],
+                str(document["engine_version"]),
+                alerts=tuple(sorted(map(str, document["alerts"]))),
+                slices=tuple(sorted(map(str, document["slices"]))),
+            )
+            events = [_carried_event(event) for event in document["events"]]
+            outputs = {str(k): str(v) for k, v in document["outputs"].items()}
+            values = {name: document[name] for name in _CARRIED}
+            times = [values[name] for name in ("created_at", "started_at", "completed_at")]
+            patches = dict(document["patches"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValidationFailed(f"this is no experiment of a lake: {error!r}") from None
+        if definition.experiment_id != values["experiment_id"]:
+            raise IntegrityError(
+                f"the definition belongs to {definition.experiment_id}, not to"
+                f" {str(values['experiment_id'])[:40]}: the document was altered"
+            )
+        if not all(one is None or isinstance(one, int) for one in times):
+            raise ValidationFailed("the times of an experiment are whole microseconds")
+        completed = values["status"] == "completed"
+        self._store.get_artifacts(sorted(set(outputs.values())))
+        alerts, slices, inputs = self._freeze(
+            definition.alert_artifact_ids, definition.slice_artifact_ids, definition.input_ids
+        )
+        self._keep_patches(patches)
+        with self._database.writing() as connection:
+            this = experiments.c.experiment_id
+            known = connection.scalars(
+                select(this).where(this.in_([definition.experiment_id, str(values["parent_id"])]))
+            ).all()
+            if definition.experiment_id in known:
+                return False
+            connection.execute(
+                experiments.insert().values(
+                    **values
+                    | {
+                        "name": definition.name,
+                        "status": "completed" if completed else "pending",
+                        "parent_id": values["parent_id"] if values["parent_id"] in known else None,
+                        "error": None,
+                        "definition_json": _definition_json(definition),
+                        "alert_set_id": alerts,
+                        "slice_set_id": slices,
+                        "input_set_id": inputs,
+                        "outputs_json": canonical_json(outputs).decode() if completed else None,
+                    }
+                )
+            )
+            if completed:
+                connection.execute(
+                    experiment_events.insert(),
+                    [{"experiment_id": definition.experiment_id, **event} for event in events],
+                )
+            else:
+                self._log(connection, definition.experiment_id, None, "pending")
+        return True
+
+    def _patch(self, diff_hash: str) -> str | None:
+        """The uncommitted changes of that hash, if they are kept here and are text."""
+        if not SHA256.fullmatch(diff_hash):
+            return None
+        path = self._database.path.parent / "code" / f"{diff_hash.removeprefix('sha256:')}.patch"
+        try:
+            return path.read_bytes().decode()
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _keep_patches(self, patches: Mapping[Any, Any]) -> None:
+        for diff_hash, text in patches.items():
+            content = str(text).encode()
+            if f"sha256:{hashlib.sha256(content).hexdigest()}" != diff_hash:
+                raise IntegrityError(f"the code changes {str(diff_hash)[:80]} were altered")
+            keep_diff(
+                self._database.path.parent / "code", CodeState(None, True, diff_hash, content)
+            )
+
     def _freeze(self, *groups: Sequence[str]) -> tuple[str, ...]:
         """The names of the sets; those that are there already were checked when they were made."""
         names = [input_set_id_of(group) for group in groups]
@@ -469,6 +606,16 @@ def _strategy(text: str) -> Strategy:
     return Strategy.from_json(text)
 
 
+def _carried_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    details = canonical_json(dict(event["details"])).decode() if event["details"] else None
+    return {
+        "at": int(event["at"]),
+        "old_status": event["old_status"],
+        "new_status": str(event["new_status"]),
+        "detail": event["error"] if event["error"] is not None else details,
+    }
+
+
 def _newest_first() -> Select[Any]:
     return select(experiments).order_by(
         experiments.c.created_at.desc(), experiments.c.experiment_id
@@ -498,25 +645,14 @@ def _definition_json(definition: ExperimentDefinition) -> str:
 def _record(
     row: Row[Any], *, alerts: tuple[str, ...], slices: tuple[str, ...], stale: bool
 ) -> ExperimentRecord:
-    held = json.loads(row.definition_json)
-    filters = held["filters"]
     return ExperimentRecord(
         experiment_id=row.experiment_id,
-        definition=ExperimentDefinition(
-            name=row.name,
-            alert_artifact_ids=alerts,
-            slice_artifact_ids=slices,
-            strategy=_strategy(json.dumps(held["strategy"])),
-            engine_version=row.engine_version,
-            filters=AlertFilters(
-                start=_moment(filters["start"]),
-                end=_moment(filters["end"]),
-                caller_name_norm=filters["caller_name_norm"],
-                chain=filters["chain"],
-                first_call_only=filters["first_call_only"],
-            ),
-            params=held["params"],
-            min_coverage=held["min_coverage"],
+        definition=_definition(
+            row.name,
+            json.loads(row.definition_json),
+            row.engine_version,
+            alerts=alerts,
+            slices=slices,
         ),
         status=row.status,
         created_at=from_micros(row.created_at),
@@ -526,6 +662,33 @@ def _record(
         outputs=json.loads(row.outputs_json) if row.outputs_json else {},
         parent_id=row.parent_id,
         stale=stale,
+    )
+
+
+def _definition(
+    name: str,
+    held: Mapping[str, Any],
+    engine_version: str,
+    *,
+    alerts: tuple[str, ...],
+    slices: tuple[str, ...],
+) -> ExperimentDefinition:
+    filters = held["filters"]
+    return ExperimentDefinition(
+        name=name,
+        alert_artifact_ids=alerts,
+        slice_artifact_ids=slices,
+        strategy=_strategy(json.dumps(held["strategy"])),
+        engine_version=engine_version,
+        filters=AlertFilters(
+            start=_moment(filters["start"]),
+            end=_moment(filters["end"]),
+            caller_name_norm=filters["caller_name_norm"],
+            chain=filters["chain"],
+            first_call_only=filters["first_call_only"],
+        ),
+        params=held["params"],
+        min_coverage=held["min_coverage"],
     )
 
 

@@ -151,7 +151,7 @@ def test_completion_knows_the_commands(quantlab: Quantlab) -> None:
     done = quantlab(
         environment={
             "_QUANTLAB_COMPLETE": "bash_complete",
-            "COMP_WORDS": "quantlab st",
+            "COMP_WORDS": "quantlab stat",
             "COMP_CWORD": "1",
         }
     )

@@ -17,7 +17,6 @@ from quantlab_assets.domain.slices import slice_key
 from quantlab_assets.domain.strategy import Exit, Strategy, TakeProfit
 from quantlab_assets.domain.tokens import Token
 from quantlab_assets.ports.artifact_store import ArtifactStore
-from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 from quantlab_assets.ports.projection_builder import ProjectionBuilder
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 from quantlab_tests.in_memory.experiment_tracker import InMemoryTracker
@@ -38,7 +37,7 @@ DOUBLE_OR_NOTHING = Strategy(
 class Lab:
     store: Any
     projections: ProjectionBuilder
-    tracker: ExperimentTracker
+    tracker: Any
 
 
 def memory_lab() -> Lab:
