@@ -67,6 +67,9 @@ def running_daemon(folder: Path, lake: Path, module: str) -> Iterator[Daemon]:
         (ROOT / "dagster.yaml").read_text().replace("base_dir: .dagster", f"base_dir: {home}")
     )
     (home / "dagster.yaml").write_text(settings)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs()  # Makes the databases: two processes that do so at once are in trouble.
+        instance.all_instigator_state()
     environment = {
         **without_settings(),
         "DAGSTER_HOME": str(home),

@@ -111,6 +111,7 @@ def test_a_range_by_the_shell_is_nine_single_days_is_the_demo(
 
 
 @pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`")
 def test_a_backfill_by_a_real_daemon_is_the_same(ranged: Path, tmp_path: Path):
     from dagster._core.execution.backfill import PartitionBackfill
 
