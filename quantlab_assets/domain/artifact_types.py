@@ -43,17 +43,22 @@ INTERVALS: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
-    """One form of logical key, e.g. `day={day}/chain={chain}`; each field has a fixed pattern."""
+    """One form of logical key, e.g. `day={day}/chain={chain}`; each field has a fixed pattern.
+
+    `own` has the patterns of fields that only one type's keys have.
+    """
 
     text: str
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pattern(self) -> re.Pattern[str]:
         """What a key of this form matches, each field a group."""
         parts = re.split(r"\{(\w+)\}", self.text)
+        patterns = {**_FIELDS, **self.own}
         return re.compile(
             "".join(
-                re.escape(part) if i % 2 == 0 else f"(?P<{part}>{_FIELDS[part]})"
+                re.escape(part) if i % 2 == 0 else f"(?P<{part}>{patterns[part]})"
                 for i, part in enumerate(parts)
             ),
             re.ASCII,
@@ -67,7 +72,10 @@ class KeyTemplate:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactType:
-    """The contract of one type of artifact."""
+    """The contract of one type of artifact.
+
+    `key_fields` are the patterns of key fields of its own, beside those that all types share.
+    """
 
     name: str
     schema_version: int
@@ -78,10 +86,24 @@ class ArtifactType:
     keeps_many: bool = False
     dictionary_columns: tuple[str, ...] = ()
     description: str = ""
+    key_fields: Mapping[str, str] = field(default_factory=dict)
     templates: tuple[KeyTemplate, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "templates", tuple(KeyTemplate(text) for text in self.keys))
+        templates = tuple(KeyTemplate(text, self.key_fields) for text in self.keys)
+        object.__setattr__(self, "templates", templates)
+        for template in templates:
+            try:
+                _ = template.pattern
+            except KeyError as error:
+                raise ValidationFailed(
+                    f"artifact type {self.name}: key {template.text!r} has the unknown field"
+                    f" {error.args[0]!r}; give its pattern in key_fields"
+                ) from error
+            except re.error as error:
+                raise ValidationFailed(
+                    f"artifact type {self.name}: key {template.text!r}: {error}"
+                ) from error
         named = (*self.sort_keys, *self.dictionary_columns)
         missing = [column for column in named if column not in self.schema.names]
         if missing:
