@@ -21,7 +21,7 @@ class ArchiveWriter:
     """Adds members one after the other; the same members make the same bytes."""
 
     def __init__(self, out: BinaryIO) -> None:
-        self._tar = tarfile.open(fileobj=out, mode="w|", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self._out = out
         self.bytes = 0
 
     def add(self, name: str, data: bytes) -> None:
@@ -29,12 +29,14 @@ class ArchiveWriter:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         member.mode = 0o444
-        self._tar.addfile(member, io.BytesIO(data))
+        self._out.write(member.tobuf(tarfile.USTAR_FORMAT))
+        self._out.write(data)
+        self._out.write(bytes(-len(data) % _BLOCK))
         self.bytes += len(data)
 
     def close(self) -> None:
         """Write the end of the archive."""
-        self._tar.close()
+        self._out.write(bytes(2 * _BLOCK))
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,6 @@ def take_census(database: ManifestDatabase) -> Census:
         newest_micros = connection.execute(newest).scalar_one()
         return Census(
             artifacts=tuple(ArtifactCount(*row) for row in connection.execute(by_type)),
-            experiments=dict(connection.execute(by_status).tuples().all()),
+            experiments={row[0]: row[1] for row in connection.execute(by_status)},
             newest_alert=None if newest_micros is None else from_micros(newest_micros),
         )

@@ -11,7 +11,7 @@ unreferenced as any other. A crash between them leaves work for the next collect
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -199,17 +199,10 @@ def _purgeable(connection: Connection, policy: PurgePolicy, now: datetime) -> li
         "tombstoned": policy.tombstoned_after,
         "superseded": policy.superseded_after,
     }
-    changed: Mapping[str, int] = {
-        **dict(
-            connection.execute(
-                select(supersedes.c.old_id, func.max(supersedes.c.at)).group_by(supersedes.c.old_id)
-            )
-            .tuples()
-            .all()
-        ),
-        **dict(
-            connection.execute(select(tombstones.c.artifact_id, tombstones.c.at)).tuples().all()
-        ),
+    last = select(supersedes.c.old_id, func.max(supersedes.c.at)).group_by(supersedes.c.old_id)
+    dead = select(tombstones.c.artifact_id, tombstones.c.at)
+    changed: dict[str, int] = {
+        row[0]: row[1] for query in (last, dead) for row in connection.execute(query)
     }
     old: list[str] = []
     for row in connection.execute(

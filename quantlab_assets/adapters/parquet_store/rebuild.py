@@ -309,15 +309,10 @@ class _Rebuilding:
                     )
 
     def _add_lineage(self, documents: Sequence[Document], first: int) -> None:
-        born = dict(
-            self._connection.execute(
-                select(
-                    publications.c.artifact_id, func.min(publications.c.publication_id)
-                ).group_by(publications.c.artifact_id)
-            )
-            .tuples()
-            .all()
-        )
+        earliest = select(
+            publications.c.artifact_id, func.min(publications.c.publication_id)
+        ).group_by(publications.c.artifact_id)
+        born = {row[0]: row[1] for row in self._connection.execute(earliest)}
         frozen = set(self._connection.scalars(select(input_sets.c.input_set_id)))
         rows: list[dict[str, Any]] = []
         for number, one in enumerate(documents, first):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from quantlab_tests.adapters.parquet_store import scenes
+
 
 @pytest.fixture
 def memory_path(tmp_path: Path) -> Iterator[Path]:
@@ -17,3 +19,11 @@ def memory_path(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def full_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of `scenes`, made once: copy it."""
+    folder = tmp_path_factory.mktemp("full") / "lake"
+    scenes.full_lake(folder)
+    return folder
