@@ -14,7 +14,7 @@ from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.day_options import check_range, day_range_options
 from quantlab_assets.cli.demo_progress import Progress, show_progress
-from quantlab_assets.cli.graph import Graph, contiguous, open_graph
+from quantlab_assets.cli.graph import Graph, PartitionFigures, contiguous, open_graph
 from quantlab_assets.cli.ingest_report import as_document, facts, report
 from quantlab_assets.cli.output import (
     Column,
@@ -26,16 +26,19 @@ from quantlab_assets.cli.output import (
     write_document,
     write_records,
 )
-from quantlab_assets.domain.errors import NotFound, ValidationFailed
+from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
 
 if TYPE_CHECKING:
     from quantlab_assets.lake import Lake
     from quantlab_assets.ports.alert_source import AlertSource, Export
+    from quantlab_assets.ports.artifact_store import ArtifactStore
 
 MESSAGES: Final = "telegram_messages"
 EXTRACTED: Final = ("alerts", "alert_events", "alerts_quarantine")
 """What one extraction of a day makes."""
 ONE_DAY: Final = timedelta(days=1)
+ATTEMPTS: Final = 10
+"""How often alerts are extracted again because others change the messages meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def _ingest(
         described.append(_described(one, name))
     with open_graph(lake.settings) as graph:
         days, left_out = _days(candidates, limits, graph.days(MESSAGES))
-        counts = materialise_days(graph, days, progress)
+        counts = materialise_days(graph, lake.store, days, progress)
     return Ingestion(
         files=described,
         days=days,
@@ -175,17 +178,54 @@ def _preview(
     )
 
 
-def materialise_days(graph: Graph, days: Sequence[date], progress: Progress) -> Counter[str]:
-    """Messages and alerts of the days, contiguous days as one run; the figures of all, summed."""
-    counts: Counter[str] = Counter()
+def materialise_days(
+    graph: Graph, store: "ArtifactStore", days: Sequence[date], progress: Progress
+) -> Counter[str]:
+    """Messages and alerts of the days, contiguous days as one run; the figures of all, summed.
+
+    Alerts are extracted again while somebody else changes the messages they were made from, so that
+    of two ingestions at once none leaves alerts of what the lake held before the other.
+    """
+    figures: dict[tuple[str, str], Mapping[str, int]] = {}
+
+    def run(assets: Sequence[str], first: date, last: date) -> list[PartitionFigures]:
+        span = f"{first}" if first == last else f"{first} to {last}"
+        done = graph.materialize(assets, days=(first, last), on_step=progress.steps(span))
+        made = graph.figures(done)
+        figures.update({(one.asset, one.partition): one.numbers for one in made})
+        return made
+
     for begin, end in contiguous(days):
-        span = f"{begin}" if begin == end else f"{begin} to {end}"
-        run = graph.materialize(
-            (MESSAGES, *EXTRACTED), days=(begin, end), on_step=progress.steps(span)
-        )
-        for one in graph.figures(run):
-            counts.update(one.numbers)
+        span = [begin + n * ONE_DAY for n in range((end - begin).days + 2)]
+        read = _message_heads(store, span)
+        made = run((MESSAGES, *EXTRACTED), begin, end)
+        read |= {
+            date.fromisoformat(one.partition): one.artifact_ids
+            for one in made
+            if one.asset == MESSAGES
+        }
+        for _ in range(ATTEMPTS):
+            now = _message_heads(store, span)
+            changed = {day for day in span if now[day] != read[day]}
+            late = [day for day in span[:-1] if changed & {day, day + ONE_DAY}]
+            if not late:
+                break
+            read = now
+            for first, last in contiguous(late):
+                run(EXTRACTED, first, last)
+        else:
+            raise Conflict(
+                f"others kept changing the messages of {begin} to {end}; run the command again"
+            )
+    counts: Counter[str] = Counter()
+    for numbers in figures.values():
+        counts.update(numbers)
     return counts
+
+
+def _message_heads(store: "ArtifactStore", days: Sequence[date]) -> dict[date, frozenset[str]]:
+    heads = store.get_heads(MESSAGES, [day.isoformat() for day in days])
+    return {day: frozenset(one.artifact_id for one in heads[day.isoformat()] or ()) for day in days}
 
 
 class _AllOf:
