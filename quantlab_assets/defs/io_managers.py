@@ -1,6 +1,8 @@
 """`ArtifactIOManager`: the only way in which data enters or leaves the lake in the graph."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,8 +67,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
     An asset hands over a `PartitionOutput` (unpartitioned), or an iterable of (partition, output)
     that covers exactly the partitions of the run, in any order. It is consumed one partition at a
-    time, and each partition is published in one transaction before the next is computed: memory
-    holds one, and a run that dies keeps the partitions it finished.
+    time, and each partition is published in one transaction, while the next one is computed: memory
+    holds two, and a run that dies keeps the partitions it finished.
 
     An output may be a function that makes it. A partition whose function, or whose publishing,
     fails does not hold up the others: they are published, Dagster is told so, and the step fails at
@@ -136,22 +138,10 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         artifact_type = lake.types.get(_type_name(context.definition_metadata))
         provenance = self.lake.provenance(dg.AssetExecutionContext.get(), key.to_user_string())
         loose: set[str] = set()
-        for partition, output in _by_partition(obj):
-            if partition not in expected or partition in made or partition in failed:
-                raise ValidationFailed(
-                    f"{key.to_user_string()} produced partition {partition!r} twice, or it is not "
-                    f"one of this run ({min(expected)} to {max(expected)})"
-                )
+
+        def settle(partition: str, published: "Future[_Made]") -> None:
             try:
-                made[partition] = self._publish_one(
-                    lake,
-                    PartitionRef(key.to_user_string(), partition),
-                    output() if callable(output) else output,
-                    artifact_type,
-                    replace(provenance, params={"partition": partition}),
-                    partial(self._edges, key, partition),
-                    loose,
-                )
+                made[partition] = published.result()
             except (StoreUnavailable, MemoryError):
                 raise  # it would be the same for every other partition
             except Exception as error:
@@ -160,6 +150,48 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 context.log.exception(f"{key.to_user_string()} {partition} failed")
                 failed[partition] = error
 
+        seen: set[str] = set()
+        under_way: tuple[str, Future[_Made]] | None = None
+        # While one partition is written, mostly waiting for the disk, the next one is computed.
+        with ThreadPoolExecutor(1, "publish") as publisher, ExitStack() as last:
+
+            @last.callback
+            def finish() -> None:
+                """Also of a body that dies: what is being written by then counts."""
+                if under_way is not None:
+                    settle(*under_way)
+
+            for partition, output in _by_partition(obj):
+                if partition not in expected or partition in seen:
+                    raise ValidationFailed(
+                        f"{key.to_user_string()} produced partition {partition!r} twice, or it is "
+                        f"not one of this run ({min(expected)} to {max(expected)})"
+                    )
+                seen.add(partition)
+                one: Future[_Made] = Future()
+                try:
+                    value = output() if callable(output) else output
+                    write = partial(
+                        self._publish_one,
+                        lake,
+                        PartitionRef(key.to_user_string(), partition),
+                        value,
+                        artifact_type,
+                        replace(provenance, params={"partition": partition}),
+                        loose,
+                    )
+                    if isinstance(value, PartitionOutput):
+                        # The ledger belongs to this thread: what was read is asked here.
+                        edges = self._edges(key, partition)
+                        one = publisher.submit(write, lambda edges=edges: edges)
+                    else:
+                        one.set_result(write(partial(self._edges, key, partition)))
+                except Exception as error:
+                    one.set_exception(error)
+                before, under_way = under_way, (partition, one)
+                if before is not None:
+                    settle(*before)
+
     def _publish_one(
         self,
         lake: Lake,
@@ -167,15 +199,15 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         output: PartitionValue,
         artifact_type: ArtifactType,
         provenance: Provenance,
-        edges: Callable[[], tuple[LineageInput, ...]],
         loose: set[str],
+        inputs: Callable[[], tuple[LineageInput, ...]],
     ) -> _Made:
         shown: list[pa.Table] = []
         published = publish_partition(
             lake.store,
             ref,
             _watched(output, artifact_type, shown, loose),
-            inputs=edges,
+            inputs=inputs,
             provenance=provenance,
         )
         root = str(lake.settings.artifacts_root)
