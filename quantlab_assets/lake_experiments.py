@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from quantlab_assets.domain.errors import StoreUnavailable
+from quantlab_assets.domain.errors import Conflict, NotFound, StoreUnavailable
 from quantlab_assets.domain.experiments import (
     AlertFilters,
     ExperimentEvent,
     ExperimentFilter,
     ExperimentRecord,
+    looks_like_id,
 )
 from quantlab_assets.domain.strategy import Strategy
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 class Experiments:
     """The experiments of a lake: the ledger's questions, and what changes it.
 
-    Wherever an experiment is named, `exp-` and 8 digits of its id will do if no other begins so.
+    Wherever an experiment is named, `exp-` and 8 digits of its id will do if no other begins so,
+    and so will its name if no other has it.
     """
 
     def __init__(self, lake: "Lake") -> None:
@@ -182,8 +184,16 @@ class Experiments:
         return self._lake.tracker.find_by_input_artifacts(artifact_ids, match=match)
 
     def resolve_id(self, experiment_id: str) -> str:
-        """The full id. Raises `NotFound`, `Conflict` if several begin so, `ValidationFailed`."""
-        return self._lake.tracker.resolve_id(experiment_id)
+        """The full id of what was named. Raises `NotFound`, `Conflict` if several are meant."""
+        if looks_like_id(experiment_id):
+            return self._lake.tracker.resolve_id(experiment_id)
+        named = self._lake.tracker.list(ExperimentFilter(name=experiment_id), limit=6)
+        if not named:
+            raise NotFound(f"no experiment {experiment_id[:80]!r}; see: quantlab experiments list")
+        if len(named) > 1:
+            ids = ", ".join(record.experiment_id for record in named)
+            raise Conflict(f"several experiments are called {experiment_id[:80]!r}: {ids}")
+        return named[0].experiment_id
 
     def project(self) -> Path:
         """Build `experiments.duckdb` from the ledger, if it has changed; the path of the file.

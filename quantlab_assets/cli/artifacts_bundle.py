@@ -26,6 +26,8 @@ from quantlab_assets.lake import Lake
 
 ARTIFACTS: Final = (Column("artifact_id"), Column("state"))
 STDOUT: Final = Path("-")
+EXPERIMENTS: Final = "experiments/"
+"""What the documents of experiments in a bundle are called, before their id."""
 
 
 @quantlab_command(
@@ -38,7 +40,9 @@ STDOUT: Final = Path("-")
 )
 @click.argument("artifact_ids", metavar="[ID]...", type=TEXT, nargs=-1)
 @click.argument("out", metavar="OUT.tar", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--experiment", type=TEXT, help="All inputs and outputs of this experiment.")
+@click.option(
+    "--experiment", type=TEXT, help="This experiment: its inputs, its results, its record."
+)
 @click.option("--type", "artifact_type", type=TEXT, help="The type that --key is of.")
 @click.option(
     "--key", "keys", type=TEXT, multiple=True, help="What is active under this key. Repeatable."
@@ -67,7 +71,10 @@ def export(
         chosen += [_active(lake, artifact_type, key) for key in keys]
     extra: dict[str, Any] = {}
     if experiment is not None:
-        record = lake.tracker.get(lake.tracker.resolve_id(experiment))
+        record = lake.experiments.get(experiment)
+        extra[f"{EXPERIMENTS}{record.experiment_id}"] = lake.tracker.to_document(
+            record.experiment_id
+        )
         chosen += [*record.definition.input_ids, *sorted(record.outputs.values())]
     if out == STDOUT:
         session.upkeep.export_bundle(
@@ -110,6 +117,10 @@ def export(
 def import_(session: Session, source: Path, max_file_bytes: int, output_format: Format) -> None:
     """Take in a bundle, as a whole or not at all. Every hash in it is verified first."""
     report = session.upkeep.import_bundle(source, max_file_bytes=max_file_bytes)
+    tracker = session.open_lake().tracker
+    for name, held in sorted(report.extra.items()):
+        if name.startswith(EXPERIMENTS) and tracker.adopt(held):
+            say(f"added experiment {name.removeprefix(EXPERIMENTS)}")
     if output_format in (Format.TABLE, Format.CSV):
         states = [(one, "added") for one in report.added]
         states += [(one, "present") for one in report.present]

@@ -31,5 +31,5 @@ COMMANDS = {
 def experiments() -> None:
     """Freeze a question, run it, and show later that the answer still holds.
 
-    Wherever an ID is asked for, its first 8 digits or more will do.
+    Wherever an ID is asked for, its first 8 digits or more will do, or the experiment's name.
     """

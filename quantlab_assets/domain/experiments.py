@@ -1,6 +1,7 @@
 """What an experiment froze, and which life it may lead."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,11 @@ TRANSITIONS: Final[Mapping[ExperimentStatus, frozenset[ExperimentStatus]]] = {
     "completed": frozenset(),
 }
 """Which status may follow which. A failed or cancelled experiment can be resumed."""
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether the text can only be an id, or the beginning of one, and no name."""
+    return text.lower().startswith("exp-") or bool(re.fullmatch(r"[0-9a-fA-F]{8,16}", text))
 
 
 def check_transition(experiment_id: str, old: ExperimentStatus, new: ExperimentStatus) -> None:
