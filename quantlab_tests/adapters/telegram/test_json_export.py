@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from quantlab_assets.adapters.telegram import json_export
 from quantlab_assets.adapters.telegram.json_export import (
+    MAX_KEPT,
     MAX_TEXT,
     NOT_UTF8,
     STAGED,
@@ -438,3 +440,23 @@ def test_no_damage_to_a_file_escapes_as_anything_but_a_clear_error(
     path.write_bytes(bytes(content))
     with suppress(QuantlabError):
         read(path)
+
+
+@pytest.mark.nightly
+def test_a_message_of_100_mb_costs_only_itself_and_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    whole = json.dumps(PLAIN).encode()
+    with path.open("wb") as file:
+        file.write(b'{"id": 42, "messages": [' + whole + b', {"id": 8, "text": "')
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b'"}, ' + whole + b"]}")
+    tracemalloc.start()
+    try:
+        messages, unreadable = read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (messages.height, unreadable["error_code"].to_list()) == (2, ["oversized_record"])
+    assert len(unreadable["text"][0]) == MAX_KEPT
+    assert peak < 150 << 20
