@@ -35,11 +35,11 @@ def sweep_is_one_by_one(market: Market, many) -> None:
         assert_same(result, simulate(market.alerts, market.candles, strategy))
 
 
-test_small_hostile_markets = quick(200)(given(case=cases())(agrees))
+test_small_hostile_markets = quick(150)(given(case=cases())(agrees))
 test_long_markets = quick(60)(
     given(market=markets(), strategy=strategies())(agrees_on_long_markets)
 )
-test_a_sweep_equals_one_at_a_time = quick(40)(
+test_a_sweep_equals_one_at_a_time = quick(30)(
     given(market=markets(), many=sweeps())(sweep_is_one_by_one)
 )
 
