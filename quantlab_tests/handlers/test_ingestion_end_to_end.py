@@ -81,13 +81,13 @@ def ingest(lake: Lake) -> None:
     for day in DAYS:
         after = messages(lake, day + timedelta(days=1)).lazy()
         found = alerts_of_day(day, messages(lake, day).lazy(), after, lake.rules)
-        for asset, output in (
+        for asset, extracted in (
             ("alerts", found.alerts),
             ("alert_events", found.events),
             ("alerts_quarantine", found.quarantine),
         ):
             ref = PartitionRef(asset, day.isoformat())
-            publish_partition(lake.store, ref, output, inputs=tuple, provenance=who)
+            publish_partition(lake.store, ref, extracted, inputs=tuple, provenance=who)
 
 
 def messages(lake: Lake, day: date) -> pl.DataFrame:
