@@ -43,7 +43,7 @@ REBUILT: Final = (Column("manifest"), Column("from_backup"), Column("from_sideca
 )
 @click.option(
     "--fraction",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
     help="The share of files whose bytes are hashed again; all else is always checked.",

@@ -173,8 +173,14 @@ class Upkeep:
         from quantlab_assets.adapters.parquet_store.store import utc_now
 
         settings = self.session.settings
-        return diagnose(
-            settings.manifest,
-            {"artifacts": settings.artifacts_root, "staging": settings.staging} | settings.parts(),
-            now=utc_now(),
-        )
+        folders = {
+            "artifacts": settings.artifacts_root,
+            "staging": settings.staging,
+            "manifest": settings.manifest.parent,
+            "cache": settings.projection_cache,
+            "trash": settings.trash,
+            "telegram inbox": settings.telegram_inbox,
+        }
+        if settings.candle_inbox is not None:
+            folders["candle inbox"] = settings.candle_inbox
+        return diagnose(settings.manifest, folders, now=utc_now())
