@@ -154,3 +154,35 @@ def test_a_materialize_result_without_value_does_not_reach_the_io_manager():
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize([elsewhere], instance=instance, resources={"io_manager": Spy()})
     assert SEEN == []
+
+
+def test_a_materialization_logged_while_writing_stands_although_the_step_fails():
+    class Failing(dg.ConfigurableIOManager):
+        def load_input(self, context: dg.InputContext) -> Any:
+            raise NotImplementedError
+
+        def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition="2025-01-03"))
+            raise ValueError("the others failed")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [upstream],
+            instance=instance,
+            resources={"io_manager": Failing()},
+            tags=RANGE,
+            raise_on_error=False,
+        )
+        assert not result.success
+        assert instance.get_materialized_partitions(upstream.key) == {"2025-01-03"}
+
+
+def test_range_tags_on_a_run_request_are_accepted_for_a_partitioned_job():
+    @dg.sensor(job=dg.define_asset_job("job", selection=[upstream]))
+    def asks():
+        return dg.RunRequest(run_key="x", tags=RANGE)
+
+    with dg.build_sensor_context() as context:
+        data = asks.evaluate_tick(context)
+    (request,) = data.run_requests or []
+    assert (request.partition_key, request.tags.items() >= RANGE.items()) == (None, True)
