@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,39 @@ def test_the_top_level_is_the_fixed_one() -> None:
         "quantlab_tests",
         "workspace.yaml",
     }
+
+
+def test_the_lakes_that_the_readme_makes_stay_out_of_version_control() -> None:
+    made = ["lake/manifest/manifest.sqlite", "quantlab-demo/inbox/a.csv", ".dagster/runs.db"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ignored.stdout.split() == made
+
+
+def functions_that_open_duckdb_to_write() -> set[tuple[str, str]]:
+    return {
+        (name_of(path), function.name)
+        for path in modules()
+        for function in ast.walk(tree_of(path))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "duckdb.connect"
+        if "read_only=True" not in map(ast.unparse, call.keywords)
+    }
+
+
+def test_duckdb_is_written_by_the_builds_of_projections_only() -> None:
+    # Under another name `duckdb.connect` would hide from the search.
+    assert [path for path in modules() if "duckdb.connect" in imported_names(path)] == []
+    assert modules_that_use(r"dagster_duckdb\b") == []
+    assert functions_that_open_duckdb_to_write() == {
+        ("quantlab_assets/adapters/duckdb_projection/connections.py", "open_for_build"),
+        ("quantlab_assets/adapters/ledger_projection.py", "_write"),
+    }
+    assert modules_that_use(r".*\.open_for_build$") == [
+        "quantlab_assets/adapters/duckdb_projection/projections.py"
+    ]
 
 
 def test_the_repository_stands_alone() -> None:
