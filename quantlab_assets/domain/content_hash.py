@@ -171,6 +171,10 @@ class _Column:
 def _plain(piece: pa.Array) -> pa.Array:
     """The piece as the plain layout of its type: no dictionary, no views, times in microseconds."""
     if isinstance(piece, pa.DictionaryArray):
+        if piece.type.value_type in _VIEWS:
+            # Arrow cannot look views up by their index.
+            values = piece.dictionary.cast(_VIEWS[piece.type.value_type])
+            piece = pa.DictionaryArray.from_arrays(piece.indices, values, safe=False)
         piece = piece.dictionary_decode()
     kind = piece.type
     if kind in _VIEWS:
