@@ -103,7 +103,7 @@ class Graph:
         """Materialise assets: a range of UTC days (both included), or one experiment, or neither.
 
         `on_step` is called with the name of each step that starts. Raises the `QuantlabError` of
-        the step that failed; any other exception of a step as it is.
+        the step that failed; any other exception of a step as it is; `KeyboardInterrupt` on Ctrl-C.
         """
         import dagster as dg
 
@@ -124,6 +124,9 @@ class Graph:
                 tags=tags,
                 run_id=run_id,
             )
+        except dg.DagsterExecutionInterruptedError:
+            # Dagster's own Ctrl-C is no KeyboardInterrupt, and nobody else would know it.
+            raise KeyboardInterrupt from None
         except Exception as error:
             raise raised_on_purpose(error) or error from None
         return GraphRun(run_id, tuple(assets))

@@ -1,5 +1,8 @@
 """How the shell drives the asset graph, and which Dagster instance it shares with the UI."""
 
+import os
+import signal
+import time
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantlab_assets.cli.graph import contiguous, open_graph, raised_on_purpose
+from quantlab_assets.cli.graph import Graph, contiguous, open_graph, raised_on_purpose
 from quantlab_assets.cli.instance import CONFIGURATION, instance_home, open_instance
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.settings import Settings
@@ -81,6 +84,20 @@ def test_a_run_from_the_shell_stands_in_the_instance(settings: Settings) -> None
         assert instance.get_materialized_partitions(dg.AssetKey("telegram_messages")) == {
             DAY.isoformat()
         }
+
+
+def test_ctrl_c_in_a_step_is_ctrl_c(settings: Settings) -> None:
+    @dg.asset
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    with open_instance(settings, Path.cwd()) as instance:
+        graph = Graph(dg.Definitions(assets=[interrupted]), instance)
+        with pytest.raises(KeyboardInterrupt):
+            graph.materialize(["interrupted"])
+        [run] = instance.get_runs()
+        assert run.status is dg.DagsterRunStatus.FAILURE
 
 
 def test_the_error_of_a_step_comes_through_as_it_was_raised(settings: Settings) -> None:
