@@ -9,6 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline judges how busy the machine is.
+settings.register_profile("quantlab", settings(deadline=None))
+settings.load_profile("quantlab")
 
 ROOT = Path(__file__).parents[1]
 
