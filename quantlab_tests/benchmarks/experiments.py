@@ -1,8 +1,8 @@
 """Figures of experiments: `python -m quantlab_tests.benchmarks experiments [--quick]`.
 
 Executing is held against the same work by hand, warm, in the same process: hash every file, read
-them all with Polars, simulate. The ledger is asked with many experiments in it, of few distinct sets
-of inputs: most experiments ask another question of the same data.
+them all with Polars, simulate. The ledger is asked with many experiments in it, of few distinct
+sets of inputs: most experiments ask another question of the same data.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,7 @@ def ledger(root: Path, *, experiments: int, inputs: int) -> None:
         "store results": lambda name: lab.tracker.store_results(name, {"trades": ids[0]}),
     }
     for title, operation in operations.items():
-        seconds = [timed(lambda name=name: operation(name)) for name in sample]
+        seconds = [timed(partial(operation, name)) for name in sample]
         show(title, statistics.median(seconds), "under 10 ms")
     took = timed(lambda: lab.tracker.find_by_input_artifacts([ids[0]]))
     found = len(lab.tracker.find_by_input_artifacts([ids[0]]))

@@ -1,9 +1,10 @@
 """Executes an experiment again and again, each time killed one step later.
 
-`python -m quantlab_tests.handlers.experiment_kills TEMPLATE FOLDER STRIDE`: every `STRIDE`th step
-of an execution, and the first and last, has a copy of the lake TEMPLATE in FOLDER in which the
-process was killed before that step. A step is a call of the store or of the ledger, or one operation on the
-disk. Processes are forked off one that has imported everything and started no thread.
+`python -m quantlab_tests.handlers.experiment_kills TEMPLATE FOLDER STRIDE` leaves, for every
+STRIDEth step of an execution and for the last, a copy of the lake TEMPLATE in FOLDER in which the
+process was killed before that step. A step is a call of the store or of the ledger, or one
+operation on the disk. Processes are forked off one that has imported everything and started no
+thread.
 """
 
 import os

@@ -11,7 +11,9 @@ import pytest
 from quantlab_assets.domain.artifacts import ArtifactFilter
 from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
 from quantlab_assets.domain.experiments import AlertFilters, ExperimentRecord
+from quantlab_assets.domain.slices import slice_key
 from quantlab_assets.domain.strategy import Entry, Exit
+from quantlab_assets.domain.tokens import Token
 from quantlab_assets.handlers.create_experiment import create_experiment
 from quantlab_tests.handlers.experiment_lab import (
     DOUBLE_OR_NOTHING,
@@ -258,3 +260,17 @@ def test_a_creation_killed_before_it_was_recorded_is_completed_by_the_next(
     assert new
     assert replace(record.definition, name="x").experiment_id == record.experiment_id
     assert record.created_at.tzinfo == UTC
+
+
+def test_twenty_thousand_slices_are_selected_without_a_cap(lab: Lab) -> None:
+    """Their rows are not read, so that one artifact's record can stand for each of them."""
+    publish_alerts(lab.store, Call(RUNNER, T0))
+    one = lab.store.get_artifact(publish_candles(lab.store, RUNNER, line(1, 3)))
+    many = {}
+    for n in range(20_000):
+        key = slice_key(Token("solana", RUNNER, None), 60, T0, T0 + DAY + timedelta(seconds=n))
+        many[f"{n:032x}"] = replace(one, artifact_id=f"{n:032x}", logical_key=key)
+    lab.store._state.artifacts.update(many)
+    frozen = create(lab).definition.slice_artifact_ids
+    assert set(many) < set(frozen)
+    assert len(frozen) == 20_001
