@@ -121,6 +121,19 @@ def test_daily_assets_run_a_range_at_once():
             assert asset["one_run_a_range"], name
 
 
+def test_the_instance_gives_each_pool_to_one_step_at_a_time(tmp_path: Path):
+    settings = (ROOT / "dagster.yaml").read_text("utf-8")
+    (tmp_path / "dagster.yaml").write_text(settings.replace(".dagster", str(tmp_path)))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        pools = instance.get_concurrency_config().pool_config
+        assert pools.default_pool_limit == 1
+        assert pools.pool_granularity is not None
+        assert pools.pool_granularity.value == "op"
+    assets = described()["assets"]
+    assert assets["ohlcv_slices"]["pools"] == ["candle_source"]
+    assert assets["research_projection"]["pools"] == ["duckdb_projection"]
+
+
 def test_validating_the_definitions_prints_no_warning():
     done = subprocess.run(
         ["dagster", "definitions", "validate", "-m", "quantlab_assets.definitions"],
