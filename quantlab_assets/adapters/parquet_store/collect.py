@@ -140,8 +140,7 @@ def collect(
         taken = [Collected(one.path, one.size, why) for one, why in old]
     else:
         taken = list(_take(store, old, folder, oldest))
-        for one in staged:
-            files.move_staged_away(one.path, folder)
+        staged = [one for one in staged if files.move_staged_away(one.path, folder)]
     taken += [Collected(one.path, one.size, "staging") for one in staged]
     taken += _empty(files, trash, now - empty_trash_after, dry_run=dry_run)
     return CollectReport(dry_run, tuple(taken), tuple(purged), len(loose) - len(old))

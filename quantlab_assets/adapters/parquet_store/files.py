@@ -273,28 +273,37 @@ class LocalFiles:
         """
         return self._move(self.locate(path), folder / path)
 
-    def move_staged_away(self, name: str, folder: Path) -> Path:
-        """Move a file of the staging folder into `folder`. Raises `StoreUnavailable`."""
+    def move_staged_away(self, name: str, folder: Path) -> bool:
+        """Move a file of the staging folder into `folder`; False if it has gone since.
+
+        Raises `StoreUnavailable`.
+        """
         if not _STAGED.fullmatch(name):
             raise IntegrityError(f"no file of the staging folder has the name {name[:120]!r}")
-        return self._move(self.staging / name, folder / "staging" / name)
+        with _translated("cannot move"):
+            target = folder / "staging" / name
+            self._disk.make_folder(target.parent)
+            try:
+                self._disk.move(self.staging / name, target)
+            except FileNotFoundError:
+                return False
+        return True
 
     def empty_folder(self, folder: Path) -> None:
         """Delete all in a folder of the trash, and the folder; links are not followed.
 
-        Raises `StoreUnavailable`.
+        Somebody else may be doing the same. Raises `StoreUnavailable`.
         """
         with _translated("cannot delete"):
             for inside, folders, names in os.walk(folder, topdown=False):
-                for name in names:
-                    self._disk.remove(Path(inside, name))
-                for name in folders:
-                    below = Path(inside, name)
-                    if below.is_symlink():
-                        self._disk.remove(below)
-                    else:
-                        self._disk.remove_folder(below)
-            self._disk.remove_folder(folder)
+                for path in (Path(inside, name) for name in (*names, *folders)):
+                    with contextlib.suppress(FileNotFoundError):
+                        if path.is_dir() and not path.is_symlink():
+                            self._disk.remove_folder(path)
+                        else:
+                            self._disk.remove(path)
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.remove_folder(folder)
 
     def _move(self, source: Path, target: Path) -> Path:
         with _translated("cannot move"):

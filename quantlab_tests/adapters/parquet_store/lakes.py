@@ -1,6 +1,5 @@
 """A small lake to break: its type, its requests, a disk that counts its steps and stops at one."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -39,7 +38,6 @@ TYPES = TypeRegistry([NOTES])
 WRITER = Provenance(writer_name="test", writer_version="1")
 RAW = SourceFile(sha256="sha256:" + "a" * 64, name="result.json", size=10, kind="telegram")
 DAY = PartitionRef("notes", "2025-05-01")
-CRASHED = 77
 
 Step = Callable[[str], None]
 
@@ -108,6 +106,14 @@ class StepwiseDisk(Disk):
         self._step("make_folder")
         super().make_folder(path)
 
+    def move(self, source: Path, target: Path) -> None:
+        self._step("move")
+        super().move(source, target)
+
+    def remove_folder(self, path: Path) -> None:
+        self._step("remove_folder")
+        super().remove_folder(path)
+
     def touch(self, path: Path) -> None:
         self._step("touch")
         super().touch(path)
@@ -144,21 +150,6 @@ def first_batch() -> tuple[list[PublishRequest], list[HeadReplacement]]:
 
 def second_batch() -> tuple[list[PublishRequest], list[HeadReplacement]]:
     return [note(1, "gm", "edited", head=True), note(2, "new", head=True)], [HeadReplacement(DAY)]
-
-
-def publish_until(folder: Path, batch: int, last_step: int) -> None:
-    """Publish a batch and stop dead before its step number `last_step`; exits 0 if it is never
-    reached."""
-    taken = 0
-
-    def step(_name: str) -> None:
-        nonlocal taken
-        if taken == last_step:
-            os._exit(CRASHED)
-        taken += 1
-
-    requests, heads = (first_batch, second_batch)[batch]()
-    stepwise_lake(folder, step).publish_many(requests, heads=heads)
 
 
 def publish_series(folder: Path, worker: int, count: int) -> list[tuple[str, bool]]:

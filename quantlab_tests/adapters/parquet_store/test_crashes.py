@@ -10,16 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets.adapters.parquet_store import ParquetStore
+from quantlab_assets.adapters.parquet_store.audit import audit
 from quantlab_assets.adapters.parquet_store.files import LocalFiles, sha256_of
+from quantlab_assets.domain.artifacts import Artifact
 from quantlab_assets.domain.content_hash import content_hash
 from quantlab_assets.domain.errors import StoreUnavailable
-from quantlab_tests.adapters.parquet_store import crash_loop
+from quantlab_tests.adapters.parquet_store import crash_loop, kill_loop
 from quantlab_tests.adapters.parquet_store.lakes import (
     first_batch,
     open_lake,
     second_batch,
     stepwise_lake,
 )
+from quantlab_tests.adapters.parquet_store.operations import OPERATIONS, collect_all
 
 BATCHES = (first_batch, second_batch)
 
@@ -27,15 +30,15 @@ BATCHES = (first_batch, second_batch)
 def assert_sound(store: ParquetStore, folder: Path) -> None:
     """No row without its file, no half file under a final name, at most one active a key."""
     artifacts = store.list_artifacts().artifacts
-    store.verify_artifacts([one.artifact_id for one in artifacts])
+    store.verify_artifacts([one.artifact_id for one in artifacts if one.purged_at is None])
     keys = [one.logical_key for one in artifacts if one.status == "active"]
     assert len(keys) == len(set(keys))
     for path in (folder / "artifacts").rglob("*.parquet"):
         table = pq.read_table(path, page_checksum_verification=True)
         assert table.schema.metadata[b"quantlab.content_hash"].decode() == content_hash(table)
     for path in (folder / "artifacts").rglob("*.json"):
-        sidecar = json.loads(path.read_bytes())
-        assert sidecar["fileHash"] == sha256_of(path.with_suffix(".parquet").read_bytes())
+        sidecar, file = json.loads(path.read_bytes()), path.with_suffix(".parquet")
+        assert not file.exists() or sidecar["fileHash"] == sha256_of(file.read_bytes())
     with store.database.reading() as connection:
         check = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
         orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
@@ -50,37 +53,83 @@ def lake_before(folder: Path, batch: int) -> ParquetStore:
     return store
 
 
-@pytest.mark.parametrize("batch", [0, 1])
-def test_killed_at_every_step(memory_path: Path, batch: int) -> None:
-    before = lake_before(memory_path / "before", batch).list_artifacts().artifacts
-    loop = subprocess.run(
-        [sys.executable, "-m", crash_loop.__name__, str(memory_path), str(batch)],
+def run_module(module: str, *arguments: object) -> str:
+    """What a module of these tests prints; it must end well and silently."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (loop.returncode, loop.stderr) == (0, "")
-    crashes = int(loop.stdout)
-    print(f"{crashes} crash points")
-    assert crashes > 30
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
-    done = set()
-    for step in range(crashes + 1):
+
+def known(store: ParquetStore) -> dict[str, Artifact]:
+    """Every artifact of the lake, by id."""
+    with store.database.reading() as connection:
+        ids = [row[0] for row in connection.exec_driver_sql("SELECT artifact_id FROM artifacts")]
+    return {one.artifact_id: one for one in store.get_artifacts(ids)}
+
+
+@pytest.mark.parametrize(
+    ("operation", "stride"),
+    [
+        ("publish over", 12),
+        ("collect", 12),
+        ("import", 40),
+        *(pytest.param(one, 1, marks=pytest.mark.nightly) for one in OPERATIONS),
+    ],
+)
+def test_killed_at_every_step(memory_path: Path, operation: str, stride: int) -> None:
+    """Nothing that was there is lost, the audit is clean, all leftovers are collected, and doing it
+    again comes to the same as if nothing had happened."""
+    doing = OPERATIONS[operation]
+    doing.prepare(memory_path / "before")
+    before = known(open_lake(memory_path / "before"))
+    damaged = operation == "repair"
+    printed = run_module(crash_loop.__name__, memory_path, operation, stride)
+    *steps, end = map(int, printed.split())
+    print(f"{operation}: {len(steps)} crash points of {end}")
+
+    undisturbed = state(open_lake(memory_path / str(end)))
+    changed = set()
+    for step in (*steps, end):
         folder = memory_path / str(step)
         store = open_lake(folder)
-        assert_sound(store, folder)
-        after = store.list_artifacts().artifacts
-        done.add(after == before)
-        if after != before:
-            assert step >= crashes - 1, "visible before the commit"
+        report = audit(store)
+        if damaged:
+            assert {one.code for one in report.problems} <= {"damaged_sidecar", "missing_sidecar"}
+        else:
+            assert report.problems == (), step
+        after = known(store)
+        assert before.keys() <= after.keys()
+        changed.add(state(store) == undisturbed)
 
-        requests, heads = BATCHES[batch]()
-        again = store.publish_many(requests, heads=heads)
-
-        assert [one.artifact.status for one in again] == ["active"] * len(requests)
-        assert len(store.get_heads("notes", ["2025-05-01"])["2025-05-01"] or ()) == len(requests)
+        doing.run(store, folder)
+        assert state(store) == undisturbed
+        collect_all(store, folder)
+        assert list((folder / "staging").iterdir()) == []
+        report = audit(store)
+        assert (report.problems, report.unreferenced) == ((), ())
         assert_sound(store, folder)
-    assert done == {True, False}
+    assert True in changed
+
+
+def state(store: ParquetStore) -> object:
+    """What a reader of the lake could tell apart."""
+    return sorted(
+        (one.artifact_id, one.status, one.purged_at is None, one.file_hash)
+        for one in known(store).values()
+    )
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(200, marks=pytest.mark.nightly)])
+def test_sigkill_at_any_moment(memory_path: Path, rounds: int) -> None:
+    printed = run_module(kill_loop.__name__, memory_path / "lake", rounds, 7)
+
+    print(f"{rounds} kills, {printed.strip()} acknowledged artifacts, none lost")
+    assert int(printed) >= rounds
 
 
 @pytest.mark.parametrize("batch", [0, pytest.param(1, marks=pytest.mark.nightly)])

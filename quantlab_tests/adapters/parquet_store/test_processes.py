@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
+from quantlab_assets.adapters.parquet_store.audit import audit
+from quantlab_assets.domain.artifacts import ArtifactFilter
+from quantlab_assets.domain.errors import IntegrityError, NotFound
 from quantlab_tests.adapters.parquet_store.lakes import (
     add_to_one_key,
+    note,
     open_lake,
     publish_series,
 )
+from quantlab_tests.adapters.parquet_store.operations import collect_all
 
-PROCESSES = 8
+PROCESSES = 4
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,89 @@ def test_a_lake_is_made_once_though_many_make_it(tmp_path: Path, pool: Any) -> N
     futures = [pool.submit(open_and_count, tmp_path) for _ in range(PROCESSES)]
 
     assert results(futures) == [0] * PROCESSES
+
+
+@pytest.mark.nightly
+def test_sixteen_publishers_of_fifty_things_each(tmp_path: Path) -> None:
+    store = open_lake(tmp_path / "distinct", create=True)
+    same = open_lake(tmp_path / "same", create=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(16, mp_context=context) as executor:
+        made = results(
+            [executor.submit(publish_keys, tmp_path / "distinct", w, w, 50) for w in range(16)]
+        )
+        agreed = results(
+            [executor.submit(publish_keys, tmp_path / "same", 0, w, 50) for w in range(16)]
+        )
+
+    assert len({one for series in made for one in series}) == 800
+    assert len(store.list_artifacts().artifacts) == 800
+    assert all(series == agreed[0] for series in agreed)
+    assert len(same.list_artifacts().artifacts) == len(agreed[0]) == 50
+    assert all(len(same.get_publications(one)) == 16 for one in agreed[0])
+    for one in (store, same):
+        report = audit(one)
+        assert (report.problems, report.unreferenced) == ((), ())
+
+
+@pytest.mark.parametrize("rounds", [6, pytest.param(100, marks=pytest.mark.nightly)])
+def test_publishers_collectors_and_readers_together(tmp_path: Path, pool: Any, rounds: int) -> None:
+    """The collectors have no grace at all: only the lock stands between them and the publishers."""
+    open_lake(tmp_path, create=True)
+
+    published = [pool.submit(publish_over, tmp_path, worker, rounds) for worker in range(2)]
+    collected = [pool.submit(collect_for, tmp_path, rounds)]
+    read = [pool.submit(read_for, tmp_path, rounds)]
+    ids = {one for series in results(published) for one in series}
+    results(collected)
+    results(read)
+
+    store = open_lake(tmp_path)
+    report = audit(store)
+    assert report.problems == ()
+    assert report.artifacts == len(ids)
+    active = [
+        one.artifact_id for one in store.list_artifacts(ArtifactFilter(status="active")).artifacts
+    ]
+    store.verify_artifacts(active)
+    assert len(active) == 2
+    print(f"{report.artifacts} artifacts, {report.purged} purged meanwhile")
+
+
+def publish_keys(folder: Path, first: int, writer: int, count: int) -> list[str]:
+    """Publish the same things in an order of one's own; their ids in one order."""
+    store = open_lake(folder)
+    order = sorted(range(count), key=lambda i: (i * (writer + 3)) % 53)
+    ids = {
+        i: store.publish_artifact(note(1000 * first + i, f"{first}/{i}")).artifact_id for i in order
+    }
+    return [ids[i] for i in range(count)]
+
+
+def publish_over(folder: Path, worker: int, rounds: int) -> list[str]:
+    store = open_lake(folder)
+    # Every third content comes back, purged or not.
+    texts = [f"{worker}/{i if i % 3 else 0}" for i in range(rounds)]
+    return [store.publish_artifact(note(worker, text)).artifact_id for text in texts]
+
+
+def collect_for(folder: Path, rounds: int) -> None:
+    store = open_lake(folder)
+    # The grace period does protect what is being staged; only that is left alone here.
+    store.files_on_disk.scan_staging = lambda: iter(())  # type: ignore[method-assign]
+    for _ in range(rounds):
+        collect_all(store, folder)
+
+
+def read_for(folder: Path, rounds: int) -> None:
+    store = open_lake(folder)
+    for _ in range(rounds):
+        for one in store.list_artifacts(ArtifactFilter(status="active")).artifacts:
+            try:
+                store.read_verified([one.artifact_id])
+            except (NotFound, IntegrityError):
+                # Superseded and given up between the two looks; never damaged, never half there.
+                assert store.get_artifact(one.artifact_id).status == "superseded"
 
 
 def open_and_count(folder: Path) -> int:
