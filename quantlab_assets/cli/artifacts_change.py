@@ -12,7 +12,7 @@ from quantlab_assets.cli.parameters import TEXT
 @quantlab_command(
     "supersede",
     examples="""
-    quantlab artifacts supersede 4f1c09aa 9be00210 --reason "prices in the old export were wrong"
+    quantlab artifacts supersede 4f1c09aa 9be00210 --reason wrong-prices
     """,
 )
 @click.argument("new", type=TEXT)
@@ -30,7 +30,7 @@ def supersede(session: Session, new: str, old: str, reason: str) -> None:
 @quantlab_command(
     "tombstone",
     examples="""
-    quantlab artifacts tombstone 4f1c09aa --reason "the author asked for it"
+    quantlab artifacts tombstone 4f1c09aa --reason author-asked-for-it
     """,
 )
 @click.argument("artifact_id", metavar="ID", type=TEXT)

@@ -57,7 +57,7 @@ ANSWER: Final = tuple(
     "publish",
     examples="""
     quantlab artifacts publish --type strategy --key strategy=mine --data mine.csv --tag by=me
-    quantlab artifacts publish --type notes --version 1 --key day=2025-11-07 --data n.parquet
+    quantlab artifacts publish --type strategy --version 1 --key strategy=b --data b.parquet
     """,
 )
 @click.option("--type", "artifact_type", type=TEXT, required=True, help="The artifact's type.")

@@ -50,8 +50,8 @@ class BadRequest(ValidationFailed):
 @quantlab_command(
     "ops",
     examples="""
-    quantlab ops < request.json
-    quantlab ops --serve
+    quantlab ops
+    quantlab ops --serve --max-request-bytes 65536
     """,
 )
 @click.option("--serve", is_flag=True, help="Read one request a line, until stdin ends.")

@@ -6,6 +6,7 @@ Judged by what is imported, not by a clock.
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ print(json.dumps({"code": code, "slow": slow}), file=sys.stderr)
 """
 
 
-def outcome(arguments: list[str], folder: Path) -> dict[str, object]:
+def outcome(arguments: list[str], folder: Path, slow: Sequence[str] = SLOW) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, json.dumps(arguments), json.dumps(SLOW)],
+        [sys.executable, "-c", PROBE, json.dumps(arguments), json.dumps(slow)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -42,6 +43,31 @@ def test_a_lake_with_an_experiment_in_it_does_not_slow_status_down(
     demo_lake: Path, tmp_path: Path
 ) -> None:
     assert outcome(["--lake", str(demo_lake), "status"], tmp_path) == {"code": 0, "slow": []}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list", "--limit", "100"],
+        ["list", "--type", "alerts_v1", "--format", "json"],
+        ["get", "{id}"],
+        ["find", "--type", "experiment_metrics", "--key", "{key}"],
+        ["lineage", "{id}"],
+        ["downstream", "{id}", "--format", "json"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_questions_to_the_manifest_do_not_even_wait_for_arrow(
+    arguments: list[str], demo_lake: Path, tmp_path: Path
+) -> None:
+    from quantlab_assets import open_lake
+    from quantlab_assets.domain.artifacts import ArtifactFilter
+
+    where = ArtifactFilter(artifact_type="experiment_metrics")
+    (found,) = open_lake(demo_lake).store.list_artifacts(where).artifacts
+    words = [one.format(id=found.artifact_id, key=found.logical_key) for one in arguments]
+    command = ["--lake", str(demo_lake), "artifacts", *words]
+    assert outcome(command, tmp_path, [*SLOW, "pyarrow", "numpy"]) == {"code": 0, "slow": []}
 
 
 def test_importing_the_package_is_cheap() -> None:
