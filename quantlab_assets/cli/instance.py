@@ -6,7 +6,6 @@ else `<lake>/dagster`, which is created. Dagster itself looks at the first two i
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,17 +46,11 @@ freshness:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceHome:
-    """Where an instance is configured. `home` is the `DAGSTER_HOME` a child process needs to find
-    it; None where the child finds it by the current folder."""
+def instance_home(settings: Settings, current_folder: Path) -> Path:
+    """The `DAGSTER_HOME` of a lake's instance, created if it is the lake's own and not there yet.
 
-    folder: Path
-    home: Path | None
-
-
-def instance_home(settings: Settings, current_folder: Path) -> InstanceHome:
-    """The instance of a lake, created if it is the lake's own and not there yet.
+    A child process is given it even where it is the current folder: left to itself `dagster dev`
+    would copy the configuration to a temporary home, and what that does not name would go there.
 
     Raises `StoreUnavailable` if the folder does not exist or cannot be written.
     """
@@ -67,9 +60,9 @@ def instance_home(settings: Settings, current_folder: Path) -> InstanceHome:
                 f"DAGSTER_HOME is {settings.dagster_home}, which is no folder; "
                 "create it or unset it"
             )
-        return InstanceHome(settings.dagster_home, settings.dagster_home)
+        return settings.dagster_home
     if (current_folder / CONFIGURATION).is_file():
-        return InstanceHome(current_folder, None)
+        return current_folder
     own = settings.lake / "dagster"
     try:
         own.mkdir(parents=True, exist_ok=True)
@@ -78,7 +71,7 @@ def instance_home(settings: Settings, current_folder: Path) -> InstanceHome:
             configuration.write_text(LAKE_INSTANCE, encoding="utf-8")
     except OSError as error:
         raise StoreUnavailable(f"cannot create {own}: {error.strerror}") from error
-    return InstanceHome(own, own)
+    return own
 
 
 @contextmanager
@@ -86,7 +79,5 @@ def open_instance(settings: Settings, current_folder: Path) -> "Iterator[dg.Dags
     """The lake's Dagster instance, closed on leaving."""
     import dagster as dg
 
-    with dg.DagsterInstance.from_config(
-        str(instance_home(settings, current_folder).folder)
-    ) as instance:
+    with dg.DagsterInstance.from_config(str(instance_home(settings, current_folder))) as instance:
         yield instance

@@ -25,7 +25,13 @@ STOP_AFTER_S = 60
     quantlab ui --lake quantlab-demo --port 3100
     """,
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help=f"The port on {LOOPBACK}.",
+)
 @pass_session
 def ui(session: Session, port: int) -> int:
     """Open the asset graph in the browser: `dagster dev` on this lake, until Ctrl-C.
@@ -34,14 +40,16 @@ def ui(session: Session, port: int) -> int:
     """
     settings = session.settings
     settings.create_folders()
-    instance = instance_home(settings, Path.cwd())
+    home = instance_home(settings, Path.cwd())
     say(f"The lake {settings.lake} at http://{LOOPBACK}:{port}")
     say("There is no login: anyone on this machine can use it. Ctrl-C ends it.")
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "quantlab_assets.definitions"]
+    # Dagster would rather be called `dg`, which is another package.
+    command = [sys.executable, "-W", "ignore:Function `dev_command` is superseded"]
+    command += ["-m", "dagster", "dev", "-m", "quantlab_assets.definitions"]
     command += ["-h", LOOPBACK, "-p", str(port)]
     # In a group of its own, so that Ctrl-C reaches it once, from here, and not twice.
     child = subprocess.Popen(  # noqa: S603
-        command, env=child_environment(settings, instance.home), start_new_session=True
+        command, env=child_environment(settings, home), start_new_session=True
     )
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:

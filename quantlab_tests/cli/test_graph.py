@@ -42,8 +42,7 @@ def test_ranges_hold_exactly_the_days_and_have_holes_between_them(offsets: list[
 
 
 def test_a_lake_has_an_instance_of_its_own(settings: Settings) -> None:
-    found = instance_home(settings, Path.cwd())
-    assert found.folder == found.home == settings.lake / "dagster"
+    assert instance_home(settings, Path.cwd()) == settings.lake / "dagster"
     with open_instance(settings, Path.cwd()) as instance:
         assert instance.is_persistent
         assert not instance.telemetry_enabled
@@ -52,9 +51,7 @@ def test_a_lake_has_an_instance_of_its_own(settings: Settings) -> None:
 
 def test_the_configuration_of_the_current_folder_comes_first(settings: Settings) -> None:
     Path(CONFIGURATION).write_text("telemetry: {enabled: false}\n")
-    found = instance_home(settings, Path.cwd())
-    assert found.folder == Path.cwd()
-    assert found.home is None
+    assert instance_home(settings, Path.cwd()) == Path.cwd()
     assert not (settings.lake / "dagster").exists()
 
 
@@ -63,7 +60,7 @@ def test_a_home_that_was_named_comes_before_everything(settings: Settings, tmp_p
     home = tmp_path / "home"
     home.mkdir()
     named = Settings.from_environment(settings.lake, environ={"DAGSTER_HOME": str(home)})
-    assert instance_home(named, Path.cwd()).folder == home
+    assert instance_home(named, Path.cwd()) == home
 
 
 def test_a_home_that_is_not_there_is_said(settings: Settings) -> None:
