@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -20,7 +20,12 @@ def _remember_debug(ctx: click.Context, _param: click.Parameter, value: bool) ->
         ctx.ensure_object(Session).debug = True
 
 
-def _shared_options() -> list[click.Parameter]:
+ANY_LAKE: Final = "$QUANTLAB_LAKE, else ./lake"
+WHOLE_SENTENCE: Final = 400
+"""Characters of a command's first sentence in a list of commands, which wraps its lines."""
+
+
+def _shared_options(default_lake: str = ANY_LAKE) -> list[click.Parameter]:
     return [
         click.Option(
             ["--lake"],
@@ -28,7 +33,7 @@ def _shared_options() -> list[click.Parameter]:
             metavar="DIR",
             expose_value=False,
             callback=_remember_lake,
-            help="The lake to work on (default: $QUANTLAB_LAKE, else ./lake).",
+            help=f"The lake to work on (default: {default_lake}).",
         ),
         click.Option(
             ["--debug"],
@@ -41,12 +46,21 @@ def _shared_options() -> list[click.Parameter]:
 
 
 class QuantlabCommand(click.Command):
-    """A command that takes the shared options, before or after its own, and shows examples."""
+    """A command that takes the shared options, before or after its own, and shows examples.
 
-    def __init__(self, name: str | None, *, examples: str, **attributes: Any) -> None:
+    `default_lake` says in the help where it works without `--lake`, if not where the others do.
+    """
+
+    def __init__(
+        self, name: str | None, *, examples: str, default_lake: str = ANY_LAKE, **attributes: Any
+    ) -> None:
         super().__init__(name, **attributes)
         self.examples = examples
-        self.params.extend(_shared_options())
+        self.params.extend(_shared_options(default_lake))
+
+    def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
+        """The first sentence, never cut off in the middle."""
+        return super().get_short_help_str(max(limit, WHOLE_SENTENCE))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples below the options, line by line as they are."""
@@ -71,6 +85,10 @@ class LazyGroup(click.Group):
         self.commands_at = commands_at
         self.examples = examples
         self.params.extend(_shared_options())
+
+    def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
+        """The first sentence, never cut off in the middle."""
+        return super().get_short_help_str(max(limit, WHOLE_SENTENCE))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which a newcomer meets them."""

@@ -56,6 +56,7 @@ NO_CANDLE_FILE: Final = frozenset({"empty_file", "unknown_shape", "unreadable_fi
     quantlab demo
     quantlab demo --lake /tmp/demo --format json
     """,
+    default_lake=f"./{DEFAULT_LAKE}",
 )
 @format_option
 @pass_session

@@ -58,7 +58,18 @@ def test_every_command_says_what_it_does_and_gives_an_example(
 def test_every_option_is_explained(path: tuple[str, ...]) -> None:
     for parameter in ALL[path].params:
         if isinstance(parameter, click.Option):
-            assert parameter.help or parameter.name == "port", parameter.name
+            assert parameter.help, parameter.name
+
+
+def test_a_list_of_commands_cuts_no_sentence_off(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.main(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.split("Commands:")[1]
+
+
+def test_the_demo_says_which_lake_it_makes() -> None:
+    (lake,) = (option for option in ALL[("demo",)].params if option.name == "lake")
+    assert isinstance(lake, click.Option)
+    assert lake.help == "The lake to work on (default: ./quantlab-demo)."
 
 
 def test_an_example_parses(capsys: pytest.CaptureFixture[str]) -> None:
