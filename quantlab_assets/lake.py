@@ -356,6 +356,6 @@ def artifact_types(module: str | None) -> "list[ArtifactType]":
 
 
 def _utc(moment: datetime, name: str) -> datetime:
-    if moment.tzinfo is None:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise ValidationFailed(f"{name} needs a time zone, e.g. datetime(2025, 11, 7, tzinfo=UTC)")
     return moment.astimezone(UTC)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -62,6 +62,11 @@ def test_a_token_nobody_has_candles_of_gives_an_empty_frame(lake: Lake):
 def test_times_without_a_zone_are_refused(lake: Lake):
     with pytest.raises(ValidationFailed, match="start needs a time zone"):
         lake.alerts(datetime(2025, 11, 1), NOVEMBER[1])
+
+
+def test_a_day_is_no_moment(lake: Lake):
+    with pytest.raises(ValidationFailed, match="end needs a time zone"):
+        lake.alerts(NOVEMBER[0], date(2025, 12, 1))  # type: ignore[arg-type]
 
 
 def test_results_of_an_experiment(lake: Lake):
