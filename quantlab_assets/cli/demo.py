@@ -9,7 +9,7 @@ from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.demo_findings import Findings, findings_of
 from quantlab_assets.cli.demo_report import ARTIFACT_COLUMNS, artifact_records, as_document, report
-from quantlab_assets.cli.graph import Graph, contiguous, open_graph
+from quantlab_assets.cli.graph import Graph, open_graph
 from quantlab_assets.cli.output import (
     Format,
     console,
@@ -17,6 +17,7 @@ from quantlab_assets.cli.output import (
     write_document,
     write_records,
 )
+from quantlab_assets.domain.days import contiguous
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.sample import sample_path
 from quantlab_assets.settings import Settings

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -140,17 +140,6 @@ def open_graph(settings: Settings) -> Iterator[Graph]:
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     with open_instance(settings, Path.cwd()) as instance:
         yield Graph(build_defs(settings), instance)
-
-
-def contiguous(days: Sequence[date]) -> list[tuple[date, date]]:
-    """The days as ranges without holes, both ends included: one run each."""
-    ranges: list[tuple[date, date]] = []
-    for day in sorted(set(days)):
-        if ranges and day - ranges[-1][1] == timedelta(days=1):
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges
 
 
 def _step_starts(on_step: Callable[[str], None]) -> "Callable[[dg.EventLogEntry], None]":

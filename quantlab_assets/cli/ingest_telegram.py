@@ -14,7 +14,7 @@ from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.day_options import check_range, day_range_options
 from quantlab_assets.cli.demo_progress import Progress, show_progress
-from quantlab_assets.cli.graph import Graph, PartitionFigures, contiguous, open_graph
+from quantlab_assets.cli.graph import Graph, PartitionFigures, open_graph
 from quantlab_assets.cli.ingest_report import as_document, facts, report
 from quantlab_assets.cli.output import (
     Column,
@@ -26,6 +26,7 @@ from quantlab_assets.cli.output import (
     write_document,
     write_records,
 )
+from quantlab_assets.domain.days import contiguous
 from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
 
 if TYPE_CHECKING:

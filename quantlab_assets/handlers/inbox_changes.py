@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
 
+from quantlab_assets.domain.days import contiguous
 from quantlab_assets.ports.inbox import InboxFile
 
 FORMAT: Final = 1
@@ -127,17 +128,6 @@ def reconsidered(memory: Mapping[str, KnownFile]) -> dict[str, KnownFile]:
         path: KnownFile(known.size, known.mtime_ns) if known.verdict == "refused" else known
         for path, known in memory.items()
     }
-
-
-def contiguous(days: Iterable[date]) -> list[tuple[date, date]]:
-    """The days as ranges without holes, both ends included, in order."""
-    ranges: list[tuple[date, date]] = []
-    for day in sorted(set(days)):
-        if ranges and day - ranges[-1][1] == timedelta(days=1):
-            ranges[-1] = (ranges[-1][0], day)
-        else:
-            ranges.append((day, day))
-    return ranges
 
 
 def to_cursor(memory: Mapping[str, KnownFile]) -> str:

@@ -2,12 +2,12 @@
 
 from datetime import date
 
+from quantlab_assets.domain.days import contiguous
 from quantlab_assets.handlers.inbox_changes import (
     InboxDecision,
     KnownFile,
     ReadFile,
     RefusedFile,
-    contiguous,
     decide,
     from_cursor,
     reconsidered,
