@@ -74,6 +74,9 @@ _CARRIED: Final = (
     "completed_at",
 )
 
+SETS_KEPT: Final = 64
+"""How many sets of inputs a ledger remembers; of thousands of ids each."""
+
 _WAIT_FOR_LOCK_S: Final = 1.0
 """Who only looks whether a run is alive holds its lock for less."""
 
@@ -99,6 +102,7 @@ class ExperimentLedger:
         self._database = database
         self._store = store
         self._clock = clock
+        self._sets: dict[str, tuple[str, ...]] = {}
 
     def create(
         self, definition: ExperimentDefinition, *, parent_id: str | None = None
@@ -139,7 +143,7 @@ class ExperimentLedger:
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The experiment. Raises `NotFound`."""
         with self._database.reading() as connection:
-            return _records(connection, [_row(connection, experiment_id)])[0]
+            return self._records(connection, [_row(connection, experiment_id)])[0]
 
     def resolve_id(self, prefix: str) -> str:
         """The experiment id that begins so: 8 digits or more, with or without `exp-`.
@@ -176,7 +180,7 @@ class ExperimentLedger:
             raise ValidationFailed(f"limit must be 1 or more, not {limit}")
         query = _filtered(_newest_first(), where or ExperimentFilter()).limit(limit)
         with self._database.reading() as connection:
-            return _records(connection, connection.execute(query).all())
+            return self._records(connection, connection.execute(query).all())
 
     def events(self, experiment_id: str) -> Sequence[ExperimentEvent]:
         """Every change of its status, oldest first. Raises `NotFound`."""
@@ -251,11 +255,13 @@ class ExperimentLedger:
         """The frozen inputs that have been superseded, each with what took its place."""
         with self._database.reading() as connection:
             row = _row(connection, experiment_id)
+            of_this = select(input_set_members.c.artifact_id).where(
+                input_set_members.c.input_set_id == row.input_set_id,
+                input_set_members.c.artifact_id == artifacts.c.artifact_id,
+            )
             gone = connection.execute(
                 select(artifacts.c.artifact_id, artifacts.c.artifact_type, artifacts.c.logical_key)
-                .join(input_set_members, input_set_members.c.artifact_id == artifacts.c.artifact_id)
-                .where(input_set_members.c.input_set_id == row.input_set_id)
-                .where(artifacts.c.status == "superseded")
+                .where(artifacts.c.status == "superseded", of_this.exists())
                 .order_by(artifacts.c.artifact_id)
             ).all()
             followed = _followed(connection, [one.artifact_id for one in gone])
@@ -290,7 +296,7 @@ class ExperimentLedger:
                 ).all()
             ]
             rows.sort(key=lambda row: (-row.created_at, row.experiment_id))
-            return _records(connection, rows)
+            return self._records(connection, rows)
 
     def to_document(self, experiment_id: str) -> dict[str, Any]:
         """All that the ledger has of an experiment, as JSON for another lake (see `adopt`)."""
@@ -420,6 +426,33 @@ class ExperimentLedger:
         return tuple(
             name if name in there else self._store.freeze_inputs(group)
             for name, group in zip(names, groups, strict=True)
+        )
+
+    def _records(
+        self, connection: Connection, rows: Sequence[Row[Any]]
+    ) -> tuple[ExperimentRecord, ...]:
+        wanted = {one for row in rows for one in (row.alert_set_id, row.slice_set_id)}
+        # A set never changes, so what was read once is true for ever; it may only get too much.
+        if len(self._sets) > SETS_KEPT:
+            self._sets = {}
+        sets = self._sets
+        members = {one: sets.get(one) or _members(connection, one) for one in wanted}
+        self._sets = {**sets, **members}
+        stale: set[str] = set()
+        for some in in_lists(row.input_set_id for row in rows):
+            stale.update(
+                connection.scalars(
+                    _sets_with_superseded().where(input_set_members.c.input_set_id.in_(some))
+                )
+            )
+        return tuple(
+            _record(
+                row,
+                alerts=members[row.alert_set_id],
+                slices=members[row.slice_set_id],
+                stale=row.input_set_id in stale,
+            )
+            for row in rows
         )
 
     def _runs_elsewhere(self, experiment_id: str) -> bool:
@@ -552,34 +585,13 @@ def _filtered(query: Select[Any], wanted: ExperimentFilter) -> Select[Any]:
 
 
 def _sets_with_superseded() -> Select[Any]:
+    """Sets of which a member has been superseded. Written so that SQLite looks the superseded ones
+    up in a set: there are few of them, and thousands of members."""
+    superseded = select(artifacts.c.artifact_id).where(artifacts.c.status == "superseded")
     return (
         select(input_set_members.c.input_set_id)
-        .join(artifacts, artifacts.c.artifact_id == input_set_members.c.artifact_id)
-        .where(artifacts.c.status == "superseded")
+        .where(input_set_members.c.artifact_id.in_(superseded))
         .distinct()
-    )
-
-
-def _records(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[ExperimentRecord, ...]:
-    members = {
-        set_id: _members(connection, set_id)
-        for set_id in {s for row in rows for s in (row.alert_set_id, row.slice_set_id)}
-    }
-    stale: set[str] = set()
-    for some in in_lists(row.input_set_id for row in rows):
-        stale.update(
-            connection.scalars(
-                _sets_with_superseded().where(input_set_members.c.input_set_id.in_(some))
-            )
-        )
-    return tuple(
-        _record(
-            row,
-            alerts=members[row.alert_set_id],
-            slices=members[row.slice_set_id],
-            stale=row.input_set_id in stale,
-        )
-        for row in rows
     )
 
 
