@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.io_managers import artifact_out
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN, WITH_NEXT_DAY
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
@@ -15,47 +15,33 @@ from quantlab_assets.domain.artifact_types import (
     ALERT_EVENTS,
     ALERTS,
     ALERTS_QUARANTINE,
-    ArtifactType,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_day
 
 
-def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetOut:
-    return dg.AssetOut(
-        key=name,
-        description=description,
-        group_name="alerts",
-        kinds={"parquet", "polars"},
-        owners=["team:quantlab"],
-        code_version="1",
-        metadata=artifact_metadata(artifact_type),
-        is_required=False,
-    )
-
-
 @dg.multi_asset(
     name="alert_extraction",
     outs={
-        "alerts": _spec(
+        "alerts": artifact_out(
             "alerts",
             ALERTS,
+            "alerts",
             "Calls of one UTC day: who called which token, when, and when its address became "
-            "known.\n\n"
-            "One row a (chat, message, token), one artifact a chain family. Only people and feeds "
-            "call; "
-            "bots and commands never do. A bot's answer within minutes, also after midnight, "
-            "resolves "
-            "tickers and pool links.",
+            "known.\n\nOne row a (chat, message, token), one artifact a chain family. Only people "
+            "and feeds call; bots and commands never do. A bot's answer within minutes, also after "
+            "midnight, resolves tickers and pool links.",
         ),
-        "alert_events": _spec(
+        "alert_events": artifact_out(
             "alert_events",
             ALERT_EVENTS,
+            "alerts",
             "Every observation of the day's calls: the call, bot replies to it, edits of it.",
         ),
-        "alerts_quarantine": _spec(
+        "alerts_quarantine": artifact_out(
             "alerts_quarantine",
             ALERTS_QUARANTINE,
+            "alerts",
             "Messages of the day that look like calls but cannot be trusted, each with its reason.",
         ),
     },

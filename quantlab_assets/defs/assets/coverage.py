@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.io_managers import artifact_metadata, artifact_out
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
@@ -15,7 +15,6 @@ from quantlab_assets.domain.artifact_types import (
     ALERT_FORWARD_COVERAGE,
     COVERAGE_GAPS,
     COVERAGE_SUMMARY,
-    ArtifactType,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.domain.slices import windows_of
@@ -28,32 +27,21 @@ from quantlab_assets.handlers.export_slices import newest_ts_of
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 
-def _spec(name: str, artifact_type: ArtifactType, description: str) -> dg.AssetOut:
-    return dg.AssetOut(
-        key=name,
-        description=description,
-        group_name="coverage",
-        kinds={"parquet", "polars"},
-        owners=["team:quantlab"],
-        code_version="1",
-        metadata=artifact_metadata(artifact_type),
-        is_required=False,
-    )
-
-
 @dg.multi_asset(
     name="coverage_analysis",
     outs={
-        "alert_forward_coverage": _spec(
+        "alert_forward_coverage": artifact_out(
             "alert_forward_coverage",
             ALERT_FORWARD_COVERAGE,
+            "coverage",
             "For each call of the day and each horizon in hours: candles expected, there, and "
             "traded; "
             "the grade, and the reason where it is not covered.",
         ),
-        "coverage_gaps": _spec(
+        "coverage_gaps": artifact_out(
             "coverage_gaps",
             COVERAGE_GAPS,
+            "coverage",
             "Holes in the candles of the tokens called on the day: at the head, inside, at the "
             "tail.",
         ),
