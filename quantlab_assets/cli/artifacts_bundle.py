@@ -21,6 +21,7 @@ from quantlab_assets.cli.output import (
     write_records,
 )
 from quantlab_assets.cli.parameters import TEXT
+from quantlab_assets.cli.progress import progress_bar
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.lake import Lake
 
@@ -81,7 +82,8 @@ def export(
             chosen, sys.stdout.buffer, with_lineage=not no_lineage, extra=extra
         )
         return
-    report = session.upkeep.export_bundle(chosen, out, with_lineage=not no_lineage, extra=extra)
+    with progress_bar("exporting"):
+        report = session.upkeep.export_bundle(chosen, out, with_lineage=not no_lineage, extra=extra)
     if output_format in (Format.TABLE, Format.CSV):
         asked = set(chosen)
         write_records(
@@ -116,7 +118,8 @@ def export(
 @pass_session
 def import_(session: Session, source: Path, max_file_bytes: int, output_format: Format) -> None:
     """Take in a bundle, as a whole or not at all. Every hash in it is verified first."""
-    report = session.upkeep.import_bundle(source, max_file_bytes=max_file_bytes)
+    with progress_bar("verifying and importing"):
+        report = session.upkeep.import_bundle(source, max_file_bytes=max_file_bytes)
     tracker = session.open_lake().tracker
     for name, held in sorted(report.extra.items()):
         if name.startswith(EXPERIMENTS) and tracker.adopt(held):

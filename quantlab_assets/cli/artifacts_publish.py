@@ -22,8 +22,8 @@ from quantlab_assets.cli.output import (
     write_records,
 )
 from quantlab_assets.cli.parameters import TEXT, shortened, tag_option
+from quantlab_assets.cli.progress import progress_bar
 from quantlab_assets.domain.artifacts import (
-    ARTIFACT_ID,
     UNSET,
     LineageInput,
     PublishRequest,
@@ -105,19 +105,21 @@ def publish(
     lake = session.open_lake()
     expected: str | None | Unset = UNSET
     if expected_active is not None:
-        expected = None if expected_active == NOTHING else full_id(lake, expected_active)
-    result, data_hash = publish_file(
-        session,
-        lake,
-        artifact_type=artifact_type,
-        schema_version=version,
-        key=key,
-        data=data,
-        tags=tags,
-        inputs=inputs,
-        provenance=replace(lake.provenance(writer), writer_version=writer_version or __version__),
-        expected_active=expected,
-    )
+        expected = None if expected_active == NOTHING else lake.store.resolve_id(expected_active)
+    provenance = replace(lake.provenance(writer), writer_version=writer_version or __version__)
+    with progress_bar("publishing"):
+        result, data_hash = publish_file(
+            session,
+            lake,
+            artifact_type=artifact_type,
+            schema_version=version,
+            key=key,
+            data=data,
+            tags=tags,
+            inputs=inputs,
+            provenance=provenance,
+            expected_active=expected,
+        )
     record = publish_record(lake.store, result, data_hash)
     if output_format is Format.TABLE:
         write_fields(record, ANSWER)
@@ -156,7 +158,7 @@ def publish_file(
         raise ValidationFailed(f"{shortened(data)}: give a file that ends in .csv or .parquet")
     if not data.is_file():
         raise NotFound(f"there is no file {shortened(data)}")
-    made_from = tuple(LineageInput(artifact_id=full_id(lake, one)) for one in inputs)
+    made_from = tuple(LineageInput(artifact_id=lake.store.resolve_id(one)) for one in inputs)
     before = data.stat()
     with data.open("rb") as file:
         data_hash = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -176,8 +178,3 @@ def publish_file(
         expected_active=expected_active,
     )
     return lake.store.publish_artifact(request), data_hash
-
-
-def full_id(lake: "Lake", given: str) -> str:
-    """The id that a prefix of it, or an older id, means. Raises what `resolve_id` raises."""
-    return given if ARTIFACT_ID.fullmatch(given) else lake.store.resolve_id(given)

@@ -21,12 +21,12 @@ from quantlab_assets.cli.artifact_records import (
     lineage_record,
     publish_record,
 )
-from quantlab_assets.cli.artifacts_publish import full_id, publish_file
+from quantlab_assets.cli.artifacts_publish import publish_file
 from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.output import printable, to_json
 from quantlab_assets.cli.parameters import parse_moment, shortened
-from quantlab_assets.domain.artifacts import ArtifactFilter
+from quantlab_assets.domain.artifacts import ARTIFACT_ID, ArtifactFilter
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
 
 if TYPE_CHECKING:
@@ -271,12 +271,16 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _get_artifact(_: Session, lake: "Lake", request: Request) -> Any:
-    wanted = full_id(lake, request.text("artifact_id"))
+    wanted = lake.store.resolve_id(request.text("artifact_id"))
     return artifact_record(lake.store, lake.store.get_artifact(wanted))
 
 
 def _get_artifacts(_: Session, lake: "Lake", request: Request) -> Any:
-    wanted = [full_id(lake, one) for one in request.texts("artifact_ids", required=True)]
+    # Whole ids, of which there may be thousands, are looked up together.
+    wanted = [
+        one if ARTIFACT_ID.fullmatch(one) else lake.store.resolve_id(one)
+        for one in request.texts("artifact_ids", required=True)
+    ]
     return artifact_records(lake.store, lake.store.get_artifacts(wanted))
 
 
@@ -335,26 +339,26 @@ def _publish_artifact(session: Session, lake: "Lake", request: Request) -> Any:
 
 
 def _get_lineage(_: Session, lake: "Lake", request: Request) -> Any:
-    wanted = full_id(lake, request.text("artifact_id"))
+    wanted = lake.store.resolve_id(request.text("artifact_id"))
     return lineage_record(lake.store, lake.store.get_lineage(wanted, depth=request.count("depth")))
 
 
 def _get_downstream(_: Session, lake: "Lake", request: Request) -> Any:
-    wanted = full_id(lake, request.text("artifact_id"))
+    wanted = lake.store.resolve_id(request.text("artifact_id"))
     return lineage_record(
         lake.store, lake.store.get_downstream(wanted, depth=request.count("depth"))
     )
 
 
 def _supersede(_: Session, lake: "Lake", request: Request) -> Any:
-    new = full_id(lake, request.text("new_artifact_id"))
-    old = full_id(lake, request.text("old_artifact_id"))
+    new = lake.store.resolve_id(request.text("new_artifact_id"))
+    old = lake.store.resolve_id(request.text("old_artifact_id"))
     lake.store.supersede(new, old, reason=request.optional_text("reason") or "superseded")
     return {"success": True, "new_artifact_id": new, "old_artifact_id": old}
 
 
 def _tombstone(_: Session, lake: "Lake", request: Request) -> Any:
-    wanted = full_id(lake, request.text("artifact_id"))
+    wanted = lake.store.resolve_id(request.text("artifact_id"))
     lake.store.tombstone(wanted, request.optional_text("reason") or "tombstoned")
     return {"success": True, "artifact_id": wanted}
 

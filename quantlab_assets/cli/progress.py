@@ -8,7 +8,10 @@ from quantlab_assets.cli.output import console
 
 @contextmanager
 def progress_bar(what: str, *, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function to call with how much is done and how much there is; gone at the end."""
+    """Gives a function to call with how much is done and how much there is; gone at the end.
+
+    The bar of work that tells neither only moves.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
