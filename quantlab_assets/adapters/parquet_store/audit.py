@@ -21,6 +21,7 @@ from quantlab_assets.adapters.parquet_store.rows import (
     artifacts_by_id,
     input_set_artifacts,
     inputs_of,
+    to_artifacts,
     to_publication,
 )
 from quantlab_assets.adapters.parquet_store.schema import (
@@ -209,7 +210,7 @@ def _rows(store: ParquetStore) -> Iterator[Artifact]:
     while True:
         with store.database.reading() as connection:
             some = connection.execute(
-                select(artifacts.c.artifact_id, artifacts.c.sequence)
+                select(artifacts)
                 .where(artifacts.c.sequence > last)
                 .order_by(artifacts.c.sequence)
                 .limit(_TOGETHER)
@@ -217,8 +218,8 @@ def _rows(store: ParquetStore) -> Iterator[Artifact]:
             if not some:
                 return
             last = some[-1].sequence
-            found = artifacts_by_id(connection, (row.artifact_id for row in some))
-        yield from found.values()
+            found = to_artifacts(connection, some)
+        yield from found
 
 
 def _relation_problems(connection: Connection) -> Iterator[Problem]:
@@ -341,7 +342,9 @@ def _check_files(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Artifact, Problem]]:
     total = sum(one.file_size for one in rows if one.artifact_id in chosen)
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    # Few large files are shared out one by one, many small ones by the dozen.
+    together = max(1, min(_CHUNK, len(rows) // (8 * max(1, threads))))
+    chunks = [rows[start : start + together] for start in range(0, len(rows), together)]
 
     def check(some: Sequence[Artifact]) -> tuple[list[tuple[Artifact, Problem]], int]:
         faults: list[tuple[Artifact, Problem]] = []
@@ -374,8 +377,6 @@ def _file_problems(
         problems.append(Problem(code, one.artifact_id, detail))
 
     kind = (one.artifact_type, one.schema_version)
-    if one.artifact_id != artifact_id_of(*kind, one.logical_key, one.content_hash):
-        problem("row_differs", "its id does not follow from its type, version, key and content")
     try:
         expected = parquet_path(*kind, one.artifact_id)
         if one.path != expected:
@@ -389,22 +390,28 @@ def _file_problems(
         return problems
     else:
         problems += _sidecar_problems(one, beside)
+    # A whole sidecar that agrees was written by somebody who knew the id; else it is worked out.
+    if problems and one.artifact_id != artifact_id_of(*kind, one.logical_key, one.content_hash):
+        problem("row_differs", "its id does not follow from its type, version, key and content")
     if one.purged_at is not None:
         return problems
-    if size is None or hashed:
-        size = store.files_on_disk.size(one.path)
+    try:
+        if hashed:
+            size, found = store.files_on_disk.digest(one.path)
+        else:
+            found = one.file_hash
+            size = store.files_on_disk.size(one.path) if size is None else size
+    except NotFound:
+        size = None
+    except StoreUnavailable as error:
+        problem("unreadable_file", str(error))
+        return problems
     if size is None:
         problem("missing_file", f"{one.path} is not there: restore a copy or publish it again")
     elif size != one.file_size:
         problem("wrong_size", f"{one.path} has {size} bytes, not {one.file_size}")
-    elif hashed:
-        try:
-            if store.files_on_disk.sha256(one.path) != one.file_hash:
-                problem("damaged_file", f"the bytes of {one.path} do not match their hash")
-        except NotFound:
-            problem("missing_file", f"{one.path} has just gone")
-        except StoreUnavailable as error:
-            problem("unreadable_file", str(error))
+    elif found != one.file_hash:
+        problem("damaged_file", f"the bytes of {one.path} do not match their hash")
     return problems
 
 
