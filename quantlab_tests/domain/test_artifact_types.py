@@ -144,3 +144,48 @@ def test_sort_keys_name_columns() -> None:
     schema = pa.schema([("a", pa.int64())])
     with pytest.raises(ValidationFailed, match="unknown columns"):
         ArtifactType(name="x", schema_version=1, schema=schema, sort_keys=("b",), keys=("x",))
+
+
+def test_a_type_can_have_key_fields_of_its_own() -> None:
+    schema = pa.schema([("a", pa.int64())])
+    own = ArtifactType(
+        name="x",
+        schema_version=1,
+        schema=schema,
+        sort_keys=("a",),
+        keys=("book={book}/day={day}",),
+        key_fields={"book": "[a-z]+"},
+    )
+    assert own.parse_key("book=lab/day=2025-05-01") == {"book": "lab", "day": "2025-05-01"}
+    with pytest.raises(ValidationFailed, match="does not match"):
+        own.parse_key("book=../day=2025-05-01")
+
+
+@pytest.mark.parametrize(
+    ("key_fields", "says"), [({}, "unknown field 'book'"), ({"book": "("}, "unterminated")]
+)
+def test_a_key_field_needs_a_pattern(key_fields: dict[str, str], says: str) -> None:
+    schema = pa.schema([("a", pa.int64())])
+    with pytest.raises(ValidationFailed, match=says):
+        ArtifactType(
+            name="x",
+            schema_version=1,
+            schema=schema,
+            sort_keys=("a",),
+            keys=("book={book}",),
+            key_fields=key_fields,
+        )
+
+
+def test_types_are_loaded_when_one_is_asked_for() -> None:
+    loads: list[int] = []
+
+    def load() -> tuple[ArtifactType, ...]:
+        loads.append(1)
+        return (ALERTS,)
+
+    registry = TypeRegistry(load)
+    assert loads == []
+    assert registry.get("alerts_v1") is ALERTS
+    assert list(registry) == [ALERTS]
+    assert loads == [1]
