@@ -16,7 +16,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +34,7 @@ from quantlab_assets.domain.canonical_order import canonical_table, in_canonical
 from quantlab_assets.domain.content_hash import content_hash
 from quantlab_tests.benchmarks._turns import ratio, show, take_turns
 
+T = TypeVar("T")
 START = datetime(2025, 5, 1, tzinfo=UTC)
 WRITER = Provenance(writer_name="benchmark", writer_version="1")
 SIDECAR = bytes(1500)
@@ -125,6 +128,17 @@ def sha256_of_buffers(table: pa.Table) -> None:
     hashed.digest()
 
 
+def each(work: Callable[[T], object], things: Sequence[T]) -> None:
+    """Do it to all of them."""
+    for one in things:
+        work(one)
+
+
+def sha256_of(data: bytes) -> str:
+    """SHA-256 of bytes in memory."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def hashing(rounds: int, quick: bool) -> None:
     """The content hash against SHA-256 of the same buffers."""
     large = seven_columns(200_000 if quick else 1_000_000, 1)
@@ -135,8 +149,8 @@ def hashing(rounds: int, quick: bool) -> None:
     ):
         timings = take_turns(
             {
-                "sha256 of the buffers": lambda t=tables: [sha256_of_buffers(one) for one in t],
-                "content_hash": lambda t=tables: [content_hash(one) for one in t],
+                "sha256 of the buffers": partial(each, sha256_of_buffers, tables),
+                "content_hash": partial(each, content_hash, tables),
             },
             rounds,
         )
@@ -159,7 +173,8 @@ def write_synced(folder: Path, data: bytes) -> None:
 
 def publishing(rounds: int, requests: Sequence[PublishRequest], folder: Path) -> None:
     """Durable publishing against encoding and writing the same bytes; and dedupe hits."""
-    ready = [(canonical_table(one.table, OHLCV_SLICE), "sha256:" + "0" * 64) for one in requests]  # type: ignore[arg-type]
+    tables = [one.table for one in requests if isinstance(one.table, pa.Table)]
+    ready = [(canonical_table(one, OHLCV_SLICE), "sha256:" + "0" * 64) for one in tables]
 
     def bare(threads: int) -> None:
         into = folder / uuid.uuid4().hex
@@ -308,10 +323,8 @@ def verifying(rounds: int, quick: bool, folder: Path) -> None:
         size = sum(map(len, held)) / files
         timings = take_turns(
             {
-                "sha256 in memory, one thread": lambda h=held: [
-                    hashlib.sha256(data).digest() for data in h
-                ],
-                "audit, two threads": lambda s=store: audit(s, threads=2),
+                "sha256 in memory, one thread": partial(each, sha256_of, held),
+                "audit, two threads": partial(audit, store, threads=2),
             },
             rounds,
         )

@@ -1,6 +1,6 @@
 """What every `ArtifactStore` must do, whatever keeps its artifacts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from quantlab_assets.domain.artifacts import (
     input_set_id_of,
 )
 from quantlab_assets.domain.content_hash import content_hash
-from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
+from quantlab_assets.domain.errors import Conflict, NotFound, QuantlabError, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 
@@ -777,6 +777,42 @@ def test_hostile_text_is_stored_as_text(store: ArtifactStore, text: str) -> None
     assert [one.artifact_id for one in heads] == [result.artifact_id]
     assert len(store.list_artifacts(ArtifactFilter(tags={text: text})).artifacts) == 1
     assert store.open(result.artifact_id, verify=True).to_table().column("text")[0].as_py() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "../../../etc/passwd",
+        "day=2025-05-01\0",
+        "day=2025-05-01\n",
+        "day=２０２５-05-01",
+        "\u202eday=2025-05-01",
+        "'; DROP TABLE artifacts; --",
+        "d" * 10_000,
+        "\udcff",
+        "",
+    ],
+)
+def test_hostile_keys_types_and_ids_are_refused_in_one_short_line(
+    store: ArtifactStore, text: str
+) -> None:
+    kept = store.publish_artifact(note(1, "kept"))
+    asked: list[Callable[[], object]] = [
+        lambda: store.publish_artifact(PublishRequest("notes", text, notes(), WRITER)),
+        lambda: store.publish_artifact(PublishRequest(text, "day=2025-05-01", notes(), WRITER)),
+        lambda: store.get_artifact(text),
+        lambda: store.get_lineage(text),
+        lambda: store.tombstone(text, "x"),
+        lambda: store.supersede(kept.artifact_id, text),
+        lambda: store.get_input_set(text),
+        lambda: store.publish_artifact(note(2, "x", inputs=made_from(text))),
+    ]
+    for ask in asked:
+        with pytest.raises(QuantlabError) as refused:
+            ask()
+        assert "\n" not in str(refused.value)
+    assert text == "\udcff" or store.find_by_logical_key("notes", text) == []
+    assert store.list_artifacts().artifacts == (kept.artifact,)
 
 
 @pytest.mark.parametrize("field", ["tag", "source"])

@@ -88,7 +88,7 @@ class InMemoryArtifactStore:
     def get_artifacts(self, artifact_ids: Sequence[str]) -> list[Artifact]:
         missing = [one for one in artifact_ids if one not in self._state.artifacts]
         if missing:
-            raise NotFound(f"no artifact {', '.join(missing)}")
+            raise NotFound(f"no artifact {', '.join(map(repr, missing))}")
         return [self._state.artifacts[one] for one in artifact_ids]
 
     def list_artifacts(
@@ -197,7 +197,7 @@ class InMemoryArtifactStore:
 
     def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
         if input_set_id not in self._state.input_sets:
-            raise NotFound(f"no input set {input_set_id}")
+            raise NotFound(f"no input set {input_set_id!r}")
         return self._state.input_sets[input_set_id]
 
     def get_lineage(
@@ -383,7 +383,7 @@ class InMemoryArtifactStore:
                 raise ValidationFailed("an artifact cannot be made from itself")
             missing = [member for member in members if member not in state.artifacts]
             if missing:
-                raise NotFound(f"no artifact {', '.join(missing)}")
+                raise NotFound(f"no artifact {', '.join(map(repr, missing))}")
 
     def _edges(self, *, first_only: bool) -> list[tuple[str, str, str, int]]:
         edges: dict[tuple[str, str, int], str] = {}

@@ -24,7 +24,12 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.pool import NullPool
 
 from quantlab_assets.adapters.parquet_store import schema
-from quantlab_assets.domain.errors import IntegrityError, QuantlabError, StoreUnavailable
+from quantlab_assets.domain.errors import (
+    IntegrityError,
+    QuantlabError,
+    StoreUnavailable,
+    ValidationFailed,
+)
 
 BUSY_TIMEOUT_S: Final = 30.0
 IN_LIST: Final = 900
@@ -115,7 +120,7 @@ class ManifestDatabase:
     def reading(self) -> Iterator[Connection]:
         """A read transaction: one consistent state. Keep it short, it holds up writers.
 
-        Raises `StoreUnavailable`, `IntegrityError`.
+        Raises `StoreUnavailable`, `IntegrityError`, `ValidationFailed` for text that is not UTF-8.
         """
         with self._transaction(immediate=False) as connection:
             yield connection
@@ -144,6 +149,9 @@ class ManifestDatabase:
                 yield connection
         except ConstraintError:
             raise
+        except UnicodeEncodeError as error:
+            # A surrogate, as undecodable bytes of a command line become.
+            raise ValidationFailed(f"{error.object[:60]!r} is not UTF-8 text") from error
         except DatabaseError as error:
             raise self._translated(error) from error
 

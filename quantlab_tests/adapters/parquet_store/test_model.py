@@ -161,7 +161,7 @@ def edges(store: ArtifactStore, artifact_id: str) -> list[tuple[str, str, int]]:
     return sorted((one.artifact_id, one.input_id, one.depth) for one in found)
 
 
-class TestStoreAndModel(StoreAndModel.TestCase):  # type: ignore[misc, name-defined]
+class TestStoreAndModel(StoreAndModel.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(
         max_examples=4,
         stateful_step_count=14,
@@ -172,7 +172,7 @@ class TestStoreAndModel(StoreAndModel.TestCase):  # type: ignore[misc, name-defi
 
 
 @pytest.mark.nightly
-class TestStoreAndModelLong(StoreAndModel.TestCase):  # type: ignore[misc, name-defined]
+class TestStoreAndModelLong(StoreAndModel.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(
         max_examples=150,
         stateful_step_count=40,
