@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from quantlab_assets.domain.artifacts import canonical_json, input_set_id_of
@@ -59,6 +60,17 @@ class AlertFilters:
         }
 
 
+@lru_cache(maxsize=8)
+def _distinct(alerts: tuple[str, ...], slices: tuple[str, ...]) -> tuple[str, ...]:
+    """Remembered, like `_set_id`: thousands of ids are asked for again with every look at an id."""
+    return tuple(sorted({*alerts, *slices}))
+
+
+@lru_cache(maxsize=8)
+def _set_id(ids: tuple[str, ...]) -> str:
+    return input_set_id_of(ids)
+
+
 @dataclass(frozen=True, slots=True)
 class ExperimentDefinition:
     """Everything that decides an experiment's result. `name` is only a label.
@@ -79,12 +91,12 @@ class ExperimentDefinition:
     @property
     def input_ids(self) -> tuple[str, ...]:
         """All input artifacts, sorted and distinct."""
-        return tuple(sorted({*self.alert_artifact_ids, *self.slice_artifact_ids}))
+        return _distinct(tuple(self.alert_artifact_ids), tuple(self.slice_artifact_ids))
 
     def canonical(self) -> dict[str, Any]:
         """What the id is the hash of: inputs, strategy, filters, params, gate, engine."""
         return {
-            "input_set": input_set_id_of(self.input_ids),
+            "input_set": _set_id(self.input_ids),
             "strategy": self.strategy.model_dump(mode="json"),
             "filters": self.filters.canonical(),
             "params": dict(self.params),
