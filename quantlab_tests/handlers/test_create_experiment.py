@@ -249,7 +249,7 @@ def test_a_creation_killed_before_it_was_recorded_is_completed_by_the_next(
     publish_alerts(lab.store, Call(RUNNER, T0))
     publish_candles(lab.store, RUNNER, line(1, 3))
 
-    def die(_: Any) -> Any:
+    def die(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
