@@ -431,7 +431,7 @@ def _walk(
             for edge in edges_of(one):
                 role: Any = edge[2]
                 found.append(LineageEdge(edge[0], edge[1], role, edge[3], level))
-                following.add(edge[towards])
+                following.add(str(edge[towards]))
         frontier = following - walked
     return walked, found
 

@@ -7,7 +7,7 @@ looks wrong is looked at once more with rows read afresh before it counts.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -126,27 +126,46 @@ def audit(
     """
     if not 0.0 <= fraction <= 1.0:
         raise ValidationFailed(f"the fraction of files to hash is between 0 and 1, not {fraction}")
-    problems: list[Problem] = []
     found = {one.path: one.size for one in store.files_on_disk.scan()}
-    try:
-        with store.database.reading() as connection:
-            problems += _database_problems(connection)
-        rows = list(_rows(store))
-        with store.database.reading() as connection:
-            problems += _relation_problems(connection)
-    except IntegrityError as error:
-        problems.append(Problem("damaged_manifest", str(store.database.path), str(error)))
-        return AuditReport(0, 0, 0, 0, (), tuple(problems))
+    with ThreadPoolExecutor(1) as beside:
+        # SQLite checks its pages while files are hashed: neither needs the interpreter.
+        manifest = beside.submit(_manifest_problems, store)
+        try:
+            rows = list(_rows(store))
+        except IntegrityError as error:
+            rows, found = [], {}
+            problems = [Problem("damaged_manifest", str(store.database.path), str(error))]
+        else:
+            problems = []
+        return _report(
+            store, rows, found, problems, manifest, (fraction, seed, threads), on_progress
+        )
+
+
+def _report(
+    store: ParquetStore,
+    rows: Sequence[Artifact],
+    found: Mapping[str, int],
+    problems: list[Problem],
+    manifest: "Future[list[Problem]]",
+    how: tuple[float, int, int],
+    on_progress: Callable[[int, int], None] | None,
+) -> AuditReport:
+    fraction, seed, threads = how
     sampled = [one for one in rows if one.purged_at is None and _chosen(one, fraction, seed)]
     chosen = {one.artifact_id for one in sampled}
     faults = _check_files(store, rows, chosen, found, threads, on_progress)
     if faults:
         # Anything may have been purged, adopted or republished since its row was read.
         again = sorted({one.artifact_id for one, _ in faults})
-        with store.database.reading() as connection:
-            fresh = list(artifacts_by_id(connection, again).values())
-        faults = _check_files(store, fresh, chosen, None, threads, None)
+        try:
+            with store.database.reading() as connection:
+                fresh = list(artifacts_by_id(connection, again).values())
+            faults = _check_files(store, fresh, chosen, None, threads, None)
+        except IntegrityError as error:
+            problems.append(Problem("damaged_manifest", str(store.database.path), str(error)))
     problems += [problem for _, problem in faults]
+    problems += manifest.result()
     known = {path for one in rows for path in (one.path, sidecar_path(one.path))}
     return AuditReport(
         artifacts=len(rows),
@@ -154,7 +173,7 @@ def audit(
         files_hashed=len(sampled),
         bytes_hashed=sum(one.file_size for one in sampled),
         unreferenced=tuple(sorted(path for path in found if path not in known)),
-        problems=tuple(sorted(problems, key=lambda one: (one.code, one.subject, one.detail))),
+        problems=tuple(sorted(set(problems), key=lambda one: (one.code, one.subject, one.detail))),
     )
 
 
@@ -195,6 +214,17 @@ def repair(store: ParquetStore, report: AuditReport, *, quarantine: Path) -> tup
                 if kind == "json" and _write_sidecar(store, connection, one):
                     done.append(Repair(path, None, one.artifact_id, "written from the manifest"))
     return tuple(done)
+
+
+def _manifest_problems(store: ParquetStore) -> list[Problem]:
+    """What is wrong inside the manifest, files apart."""
+    try:
+        with store.database.reading() as connection:
+            problems = list(_database_problems(connection))
+        with store.database.reading() as connection:
+            return problems + list(_relation_problems(connection))
+    except IntegrityError as error:
+        return [Problem("damaged_manifest", str(store.database.path), str(error))]
 
 
 def _database_problems(connection: Connection) -> Iterator[Problem]:
