@@ -99,9 +99,12 @@ def test_publishers_collectors_and_readers_together(tmp_path: Path, pool: Any, r
     open_lake(tmp_path, create=True)
 
     published = [pool.submit(publish_over, tmp_path, worker, rounds) for worker in range(2)]
-    collected = [pool.submit(collect_for, tmp_path, rounds)]
-    read = [pool.submit(read_for, tmp_path, rounds)]
-    ids = {one for series in results(published) for one in series}
+    collected = [pool.submit(collect_until_done, tmp_path)]
+    read = [pool.submit(read_until_done, tmp_path)]
+    try:
+        ids = {one for series in results(published) for one in series}
+    finally:
+        (tmp_path / "done").touch()
     results(collected)
     results(read)
 
@@ -134,17 +137,17 @@ def publish_over(folder: Path, worker: int, rounds: int) -> list[str]:
     return [store.publish_artifact(note(worker, text)).artifact_id for text in texts]
 
 
-def collect_for(folder: Path, rounds: int) -> None:
+def collect_until_done(folder: Path) -> None:
     store = open_lake(folder)
     # The grace period does protect what is being staged; only that is left alone here.
     store.files_on_disk.scan_staging = lambda: iter(())  # type: ignore[method-assign]
-    for _ in range(rounds):
+    while not (folder / "done").exists():
         collect_all(store, folder)
 
 
-def read_for(folder: Path, rounds: int) -> None:
+def read_until_done(folder: Path) -> None:
     store = open_lake(folder)
-    for _ in range(rounds):
+    while not (folder / "done").exists():
         for one in store.list_artifacts(ArtifactFilter(status="active")).artifacts:
             try:
                 store.read_verified([one.artifact_id])
