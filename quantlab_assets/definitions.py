@@ -20,7 +20,7 @@ from quantlab_assets.defs.assets import (
 from quantlab_assets.defs.checks import quality_checks, utc_now
 from quantlab_assets.defs.io_managers import ArtifactIOManager
 from quantlab_assets.defs.jobs import JOBS
-from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.defs.resources import LakeResource, research_database
 from quantlab_assets.defs.schedules import SCHEDULES
 from quantlab_assets.defs.sensors import inbox_sensors
 from quantlab_assets.settings import Settings
@@ -53,7 +53,11 @@ def build_defs(
     lake = LakeResource(root=str(settings.lake) if settings else None)
     return dg.Definitions(
         assets=ASSETS,
-        resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+        resources={
+            "lake": lake,
+            "io_manager": ArtifactIOManager(lake=lake),
+            "research": research_database(settings or Settings.from_environment()),
+        },
         asset_checks=quality_checks(clock),
         jobs=JOBS,
         schedules=SCHEDULES,

@@ -140,7 +140,11 @@ def write_table(
                 for column in columns
             )
         )
-    target.print(table)
+    with target.capture() as printed:
+        target.print(table)
+    # Cells are padded to their column's width, the last one too: no line ends in blanks.
+    for line in printed.get().splitlines():
+        target.file.write(f"{line.rstrip()}\n")
 
 
 def write_fields(record: Mapping[str, Any], columns: Sequence[Column]) -> None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from quantlab_assets.adapters.candle_files import CandleFolder
 from quantlab_assets.adapters.candle_files.folder import SUFFIXES as CANDLE_SUFFIXES
@@ -19,6 +20,7 @@ from quantlab_assets.defs.lineage import check_declared, current_ledger
 from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.domain.artifacts import Provenance
+from quantlab_assets.handlers.build_projection import RESEARCH_PROJECTION
 from quantlab_assets.lake import Lake, open_lake
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.candle_source import CandleSource
@@ -27,6 +29,17 @@ from quantlab_assets.settings import Settings
 
 CandleFileCheck = FileCheck
 """What became of one candle file."""
+
+
+def research_database(settings: Settings) -> DuckDBResource:
+    """The file of `research_projection` for assets that query it: read-only, and only once built.
+
+    An asset that uses it depends on `research_projection`.
+    """
+    return DuckDBResource(
+        database=str(settings.projection_cache / f"{RESEARCH_PROJECTION}.duckdb"),
+        connection_config={"access_mode": "READ_ONLY"},
+    )
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -115,7 +115,8 @@ def functions_that_open_duckdb_to_write() -> set[tuple[str, str]]:
 def test_duckdb_is_written_by_the_builds_of_projections_only() -> None:
     # Under another name `duckdb.connect` would hide from the search.
     assert [path for path in modules() if "duckdb.connect" in imported_names(path)] == []
-    assert modules_that_use(r"dagster_duckdb\b") == []
+    # Its resource opens read-only: quantlab_tests/defs/test_research_database.py.
+    assert modules_that_use(r"dagster_duckdb\b") == ["quantlab_assets/defs/resources.py"]
     assert functions_that_open_duckdb_to_write() == {
         ("quantlab_assets/adapters/duckdb_projection/connections.py", "open_for_build"),
         ("quantlab_assets/adapters/ledger_projection.py", "_write"),
