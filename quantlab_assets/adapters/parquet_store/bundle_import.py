@@ -127,7 +127,10 @@ def import_bundle(
         _check_relations(store, bundle, made)
         _check_files(store, archive, bundle, made)
         for _ in range(_ATTEMPTS):
-            placed = _place(store, archive, bundle, made)
+            try:
+                placed = _place(store, archive, bundle, made)
+            except NotFound:
+                continue  # collected just before it was to be adopted
             with store.database.writing() as connection:
                 there = artifacts_by_id(connection, (one.artifact_id for one in made))
                 if all(_has_bytes(store, there.get(one.artifact_id), placed, one) for one in made):

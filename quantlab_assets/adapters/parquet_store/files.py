@@ -197,9 +197,15 @@ class LocalFiles:
                 self._sync_folder(self.root / folder)
 
     def renew(self, path: str) -> None:
-        """Make an unreferenced file that is about to be used look new to garbage collection."""
+        """Make an unreferenced file that is about to be used look new to garbage collection.
+
+        Raises `NotFound` if it has been collected, `StoreUnavailable`.
+        """
         with _translated("cannot touch"):
-            self._disk.touch(self.locate(path))
+            try:
+                self._disk.touch(self.locate(path))
+            except FileNotFoundError as error:
+                raise NotFound(f"no file {path}") from error
 
     def delete(self, path: str) -> None:
         """Take a file away; no error if it is gone. Raises `StoreUnavailable`."""

@@ -38,9 +38,9 @@ from quantlab_assets.domain.artifacts import (
 )
 from quantlab_assets.domain.canonical_order import canonical_table
 from quantlab_assets.domain.content_hash import content_hash
-from quantlab_assets.domain.errors import Conflict, IntegrityError
+from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound
 
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 20
 _PART_REQUESTS: Final = 256
 _PART_BYTES: Final = 256 << 20
 
@@ -130,7 +130,10 @@ class Publisher:
                     carried.update(names)
                     puts.append(self._put(one, {name: sets[name] for name in names}, writers))
                 made += [one.artifact for one in canonical]
-            stored = {put.artifact.artifact_id: self._settle(put) for put in puts}
+            try:
+                stored = {put.artifact.artifact_id: self._settle(put) for put in puts}
+            except NotFound as error:
+                raise FileNeeded from error  # collected just before it was to be adopted
         self._files.sync_folders(
             path
             for artifact in stored.values()
