@@ -1,5 +1,6 @@
 """`quantlab ui`: Dagster's web UI on the lake and on the instance that the shell uses."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -47,11 +48,14 @@ def ui(session: Session, port: int) -> int:
     command = [sys.executable, "-W", "ignore:Function `dev_command` is superseded"]
     command += ["-m", "dagster", "dev", "-m", "quantlab_assets.definitions"]
     command += ["-h", LOOPBACK, "-p", str(port)]
+    # Also where a shell started this in the background, and with that told it to ignore Ctrl-C:
+    # the child would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     # In a group of its own, so that Ctrl-C reaches it once, from here, and not twice.
     child = subprocess.Popen(  # noqa: S603
         command, env=child_environment(settings, home), start_new_session=True
     )
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
         code = child.wait()
     except KeyboardInterrupt:
@@ -66,14 +70,10 @@ def ui(session: Session, port: int) -> int:
     return 0
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
-
-
 def _stop(child: "subprocess.Popen[bytes]") -> None:
     child.send_signal(signal.SIGINT)
     try:
         child.wait(timeout=STOP_AFTER_S)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()

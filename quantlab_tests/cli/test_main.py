@@ -1,6 +1,7 @@
 """The rules that every command keeps: help, exit codes, one-line errors."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def test_an_example_parses(capsys: pytest.CaptureFixture[str]) -> None:
     for path, command in ALL.items():
         assert isinstance(command, QuantlabCommand | LazyGroup)
         for line in command.examples.strip().splitlines():
-            words = line.split(">")[0].split()
+            words = shlex.split(line.partition(" > ")[0].partition(" | ")[0])
             assert words[0] == "quantlab"
             assert tuple(words[1 : 1 + len(path)]) == path
             command.make_context("example", words[1 + len(path) :])

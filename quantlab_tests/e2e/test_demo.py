@@ -33,13 +33,6 @@ def trades(demo_lake: Path, demo_answer: dict[str, Any]) -> pl.DataFrame:
     return open_lake(demo_lake).trades(demo_answer["experimentId"])
 
 
-@pytest.fixture
-def copied_lake(demo_lake: Path, tmp_path: Path) -> Path:
-    """The demo's lake, moved to another folder: a lake does not know where it stands."""
-    shutil.copytree(demo_lake, tmp_path / "quantlab-demo")
-    return tmp_path / "quantlab-demo"
-
-
 def test_another_folder_zone_hash_seed_and_thread_count_give_the_same_artifacts(
     demo_answer: dict[str, Any], quantlab: Quantlab
 ) -> None:
@@ -63,14 +56,34 @@ def test_another_folder_zone_hash_seed_and_thread_count_give_the_same_artifacts(
     assert again["newArtifacts"] == len(again["artifacts"])
 
 
-def test_a_second_run_adds_nothing_and_says_so(
-    copied_lake: Path, demo_answer: dict[str, Any], quantlab: Quantlab
+def test_a_second_run_adds_nothing_and_tells_people_everything(
+    demo_lake: Path, demo_answer: dict[str, Any], tmp_path: Path, quantlab: Quantlab
 ) -> None:
+    # The lake stands elsewhere now, and everything disposable is lost.
+    lake = tmp_path / "quantlab-demo"
+    for part in ("inbox", "manifest", "artifacts"):
+        shutil.copytree(demo_lake / part, lake / part)
+
     done = quantlab("demo")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"0 new artifacts in {copied_lake}")
-    files = [path.stem for path in (copied_lake / "artifacts").rglob("*.parquet")]
+    assert done.stdout.startswith(f"0 new artifacts in {lake}")
+    files = [path.stem for path in (lake / "artifacts").rglob("*.parquet")]
     assert sorted(files) == sorted(a["artifactId"] for a in demo_answer["artifacts"])
+    listed = open_lake(lake).store.list_artifacts().artifacts
+    assert {(a.artifact_id, a.content_hash, a.status) for a in listed} == set(
+        identities(demo_answer)
+    )
+    for expected in (
+        "What following each caller came to",
+        "caller_05",
+        "24 h after each call",
+        "Messages refused",
+        "AFC_0xB83D4c_ethereum.csv",
+        str(lake / "artifacts"),
+        f"quantlab ui --lake {lake}",
+        "reconstructed",
+    ):
+        assert expected in done.stdout, expected
 
 
 def test_it_publishes_every_step_of_the_pipeline(demo_answer: dict[str, Any]) -> None:
@@ -151,23 +164,6 @@ def test_every_result_leads_back_to_raw_files(demo_lake: Path, demo_answer: dict
         assert lineage.sources, artifact["logicalKey"]
 
 
-def test_the_report_for_people_names_callers_coverage_refusals_and_next_steps(
-    copied_lake: Path, quantlab: Quantlab
-) -> None:
-    done = quantlab("demo")
-    for expected in (
-        "What following each caller came to",
-        "caller_05",
-        "24 h after each call",
-        "Messages refused",
-        "AFC_0xB83D4c_ethereum.csv",
-        str(copied_lake / "artifacts"),
-        f"quantlab ui --lake {copied_lake}",
-        "reconstructed",
-    ):
-        assert expected in done.stdout, expected
-
-
 def test_a_lake_that_cannot_be_is_one_line(quantlab: Quantlab) -> None:
     done = quantlab("demo", "--lake", "/dev/null/x")
     assert (done.returncode, done.stdout) == (1, "")
@@ -214,17 +210,3 @@ def test_it_never_puts_the_sample_into_another_inbox(tmp_path: Path, quantlab: Q
     assert done.returncode == 1
     assert str(mine) in done.stderr
     assert not mine.exists()
-
-
-def test_a_run_that_was_interrupted_is_run_again(
-    demo_answer: dict[str, Any], demo_lake: Path, tmp_path: Path, quantlab: Quantlab
-) -> None:
-    # All that is derived is gone, and so are the caches: the inboxes and the manifest stand.
-    lake = tmp_path / "quantlab-demo"
-    for part in ("inbox", "manifest", "artifacts"):
-        shutil.copytree(demo_lake / part, lake / part)
-    done = quantlab("demo", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    again = json.loads(done.stdout)
-    assert again["newArtifacts"] == 0
-    assert identities(again) == identities(demo_answer)
