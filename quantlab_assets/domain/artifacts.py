@@ -125,14 +125,15 @@ class PublishRequest:
     """One artifact to publish: the data (or the bytes of a Parquet file) and all that is known.
 
     `table` must have the type's schema; rows in any order. It may be the path of a Parquet file,
-    which is not decoded if the very bytes are there under the key. `expected_active` states which artifact
-    is active under the key (None: none) for the publish to happen, else it is a `Conflict`.
+    which is not decoded if the very bytes are there under the key. `expected_active` states which
+    artifact is active under the key (None: none) for the publish to happen, else it is a
+    `Conflict`.
     `head` puts the artifact into the head of an asset partition; the batch must replace that head.
     """
 
     artifact_type: str
     logical_key: str
-    table: "pa.Table"
+    table: "pa.Table | Path"
     provenance: Provenance
     schema_version: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
