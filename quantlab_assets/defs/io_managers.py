@@ -125,6 +125,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             _log_materialised(context, made)
             raise _failure(key, failed, len(expected))
         if len(made) < len(expected):
+            _log_materialised(context, made)
             raise ValidationFailed(
                 f"{key.to_user_string()} did not produce {len(expected) - len(made)} of "
                 f"{len(expected)} partitions, the first being {min(set(expected) - made.keys())}"
@@ -226,6 +227,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             inputs=inputs,
             provenance=provenance,
         )
+        loose.update(result.artifact.logical_key for result in published.loose)
         root = str(lake.settings.artifacts_root)
         return _Made(
             partition_metadata(published, artifact_type, shown, root),
@@ -303,7 +305,6 @@ def _watched(
                 )
         shown[:] = [draft.table for draft in built.drafts]
         fresh = tuple(draft for draft in built.loose if draft.logical_key not in loose)
-        loose.update(draft.logical_key for draft in fresh)
         return replace(built, loose=fresh)
 
     if isinstance(output, PartitionOutput):

@@ -5,7 +5,8 @@ one run for each range of such days. Off unless switched on.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
 
 import dagster as dg
 
@@ -98,8 +99,11 @@ def telegram_tick(
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=True)
 
 
-def candle_tick(lake: LakeResource, memory: Memory) -> InboxDecision:
+def candle_tick(
+    lake: LakeResource, memory: Memory, clock: Callable[[], float] = time.monotonic
+) -> InboxDecision:
     """One look at the candle inbox."""
+    stop = clock() + READING_S
     listing = lake.candle_files() or []
     settled = settled_files(memory, listing)
     if not settled:
@@ -121,9 +125,15 @@ def candle_tick(lake: LakeResource, memory: Memory) -> InboxDecision:
         elif check is not None and check.source is not None and check.source.size == file.size:
             named[file] = check
     store = lake.lake.store
-    called = days_calling(store, {token for check in named.values() for token in _tokens(check)})
-    days = days_with_new_slices(store, "ohlcv_slices", folder, called)
-    read += [ReadFile(file, _content(check), days) for file, check in named.items()]
+    compared: dict[date, bool] = {}
+    for number, (file, check) in enumerate(named.items()):
+        if number and clock() > stop:
+            break
+        called = days_calling(store, _tokens(check))
+        unseen = [day for day in called if day not in compared]
+        changed = days_with_new_slices(store, "ohlcv_slices", folder, unseen) if unseen else ()
+        compared.update((day, day in changed) for day in unseen)
+        read.append(ReadFile(file, _content(check), tuple(d for d in called if compared[d])))
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=False)
 
 
@@ -149,12 +159,25 @@ def _result(
         dg.RunRequest(run_key=each.run_key, tags=day_range_tags(each.first, each.last))
         for each in decision.ranges
     ]
+    left_out = _left_out(decision)
+    if left_out:
+        context.log.warning(left_out)
     cursor = to_cursor(decision.memory)
     if requests:
         return dg.SensorResult(run_requests=requests, cursor=cursor)
-    return dg.SensorResult(skip_reason=_why_nothing(decision.memory.values()), cursor=cursor)
+    return dg.SensorResult(skip_reason=left_out or _why_nothing(decision), cursor=cursor)
 
 
-def _why_nothing(files: Iterable[KnownFile]) -> str:
-    waiting = sum(file.verdict == "settling" for file in files)
+def _left_out(decision: InboxDecision) -> str:
+    if not decision.left_out:
+        return ""
+    first, last = days_there_are()
+    return (
+        f"{len(decision.left_out)} days of new files, {decision.left_out[0]} to "
+        f"{decision.left_out[-1]}, are left out: the graph's days run from {first} to {last}"
+    )
+
+
+def _why_nothing(decision: InboxDecision) -> str:
+    waiting = sum(file.verdict == "settling" for file in decision.memory.values())
     return f"{waiting} files have yet to settle" if waiting else "nothing new in the inbox"

@@ -49,7 +49,7 @@ class RefusedFile:
 @dataclass(frozen=True, slots=True)
 class DayRange:
     """Contiguous days, both ends included, to run at once; `run_key` is the same for the same
-    contents and days."""
+    contents, times of writing, and days."""
 
     first: date
     last: date
@@ -58,11 +58,15 @@ class DayRange:
 
 @dataclass(frozen=True, slots=True)
 class InboxDecision:
-    """What to run, what to put on record as refused, and what to remember for the next tick."""
+    """What to run, what to put on record as refused, and what to remember for the next tick.
+
+    `left_out` are the days with something new that are no partitions.
+    """
 
     ranges: tuple[DayRange, ...]
     refused: tuple[RefusedFile, ...]
     memory: Mapping[str, KnownFile]
+    left_out: tuple[date, ...] = ()
 
 
 def settled_files(
@@ -95,8 +99,8 @@ def decide(
     A content that was taken before, under whatever name, causes no run. With `day_before` each
     changed day also runs the day before it: a reply just after midnight resolves a call just before
     it. Days outside `span`, first and last day included, are no partitions and are left out.
-    Settled files in neither `read` nor `refused` wait for another tick; files that are gone are
-    forgotten.
+    The time of writing is in the run key, so that a content that comes back runs again. Settled
+    files in neither `read` nor `refused` wait for another tick; files that are gone are forgotten.
     """
     taken = {known.content for known in memory.values() if known.verdict == "taken"}
     fresh: dict[str, ReadFile] = {}
@@ -104,10 +108,11 @@ def decide(
         if one.content not in taken:
             fresh.setdefault(one.content, one)
     days = {day for one in fresh.values() for day in one.days}
+    left_out = sorted(day for day in days if not span[0] <= day <= span[1])
     if day_before:
         days |= {day - timedelta(days=1) for day in days}
     days = {day for day in days if span[0] <= day <= span[1]}
-    contents = sorted(one.content for one in fresh.values() if one.days)
+    contents = sorted(f"{one.content} {one.file.mtime_ns}" for one in fresh.values() if one.days)
     ranges = tuple(
         DayRange(first, last, _run_key(contents, first, last)) for first, last in contiguous(days)
     )
@@ -119,6 +124,7 @@ def decide(
         ranges,
         tuple(refused),
         {file.path: _remembered(memory.get(file.path), file, verdicts) for file in listing},
+        tuple(left_out),
     )
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import dagster as dg
 import pytest
@@ -9,7 +10,12 @@ import pytest
 from quantlab_assets.defs.io_managers import ArtifactIOManager, artifact_metadata
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
-from quantlab_assets.domain.artifacts import ArtifactDraft, LineageInput, PartitionOutput
+from quantlab_assets.domain.artifacts import (
+    AdditiveOutput,
+    ArtifactDraft,
+    LineageInput,
+    PartitionOutput,
+)
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
 from quantlab_tests.defs.test_definitions import ROOT, without_settings
 from quantlab_tests.defs.toy_graph import PARTITIONED, TEXTS, Toy, quarantine
@@ -227,6 +233,31 @@ def test_a_broken_contract_raises_before_anything_is_written(toy: Toy, instance)
     assert toy.head("raw", "2025-11-02") is None
     assert toy.store.list_artifacts().artifacts == ()
     assert instance.get_materialized_partitions(dg.AssetKey("raw")) == set()
+
+
+def test_loose_drafts_of_a_day_that_is_built_again_are_published_all_the_same(toy, instance):
+    unreadable = replace(quarantine("x", "bad"), logical_key=f"day=unknown/source={7:016x}")
+
+    def build(held: object) -> PartitionOutput:
+        if not held:  # another writer is faster than the first attempt
+            with dg.DagsterInstance.ephemeral() as another:
+                other = Toy(toy.root, {"2025-11-02": "another writer"})
+                other.run(another, ["raw"], ("2025-11-02", "2025-11-02"))
+        return PartitionOutput((quarantine("2025-11-02", "union"),), loose=(unreadable,))
+
+    @dg.asset(metadata=artifact_metadata(ALERTS_QUARANTINE), **PARTITIONED)
+    def raw():
+        return dg.MaterializeResult(value=[("2025-11-02", AdditiveOutput(build))])
+
+    lake = LakeResource(root=str(toy.root))
+    dg.materialize(
+        [raw],
+        partition_key="2025-11-02",
+        instance=instance,
+        resources={"lake": lake, "io_manager": ArtifactIOManager(lake=lake)},
+    )
+    keys = {artifact.logical_key for artifact in toy.store.list_artifacts().artifacts}
+    assert unreadable.logical_key in keys
 
 
 def test_each_partition_shows_its_own_artifacts_in_the_event_log(toy: Toy, instance):

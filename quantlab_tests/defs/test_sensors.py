@@ -1,6 +1,7 @@
 """The inbox sensors over a real lake and real folders, tick by tick."""
 
 import json
+import os
 import shutil
 from datetime import date, datetime
 from pathlib import Path
@@ -201,6 +202,33 @@ def test_changed_candles_run_the_day_again_and_the_same_ones_do_not(watched: Wat
     assert watched.settle("candles") == [("2025-11-03", "2025-11-03")]
 
 
+def test_candles_that_change_back_are_a_request_of_their_own(watched: Watched):
+    ingest(watched, FIRST)
+    file = watched.candles / f"solana_{MINT}_1_2.csv"
+    keys = []
+    for price, written in ((1.0, 1), (2.0, 2), (1.0, 3)):
+        candle_file(file, at("2025-11-03"), 1440, price=price)
+        os.utime(file, (written, written))
+        watched.tick("candles")
+        (asked,) = watched.tick("candles").ranges
+        keys.append(asked.run_key)
+        watched.run("slices_and_coverage", [(str(asked.first), str(asked.last))])
+    assert len(set(keys)) == 3
+
+
+def test_a_candle_tick_that_has_compared_long_enough_leaves_the_rest_to_the_next(watched: Watched):
+    ingest(watched, FIRST, LATER)
+    candle_file(watched.candles / f"solana_{MINT}_1_2.csv", at("2025-11-03"), 1440)
+    candle_file(watched.candles / f"solana_{OTHER_MINT}_1_2.csv", at("2025-11-09"), 1440)
+    watched.tick("candles")
+    clock = iter([0.0, 100.0])
+    first = candle_tick(watched.lake, watched.memory["candles"], lambda: next(clock))
+    watched.memory["candles"] = dict(first.memory)
+    asked = [*first.ranges, *watched.tick("candles").ranges]
+    assert len(first.ranges) == 1
+    assert sorted(str(each.last) for each in asked) == ["2025-11-03", "2025-11-09"]
+
+
 def test_a_candle_file_without_candles_is_refused_with_a_reason(watched: Watched):
     ingest(watched, FIRST)
     (watched.candles / "notes.csv").write_text("dear diary\n")
@@ -247,6 +275,22 @@ def test_the_sensor_records_refusals_once_and_asks_for_one_run_a_range(watched: 
     (quarantined,) = watched.lake.lake.file_quarantine.list()
     assert quarantined.path == "telegram/a.json"
     assert quarantined.reason
+
+
+def test_the_sensor_says_which_days_are_no_partitions(watched: Watched):
+    (watched.telegram / "chat.json").write_text(export(say("2019-06-01", 1, MINT)))
+    cursor = None
+    for _ in range(2):
+        with dg.build_sensor_context(
+            instance=watched.instance, cursor=cursor, resources={"lake": watched.lake}
+        ) as context:
+            result = inbox_sensors()[0](context)
+        assert isinstance(result, dg.SensorResult)
+        cursor = result.cursor
+    assert result.skip_reason.skip_message.startswith(
+        "1 days of new files, 2019-06-01 to 2019-06-01, are left out: the graph's days run from "
+        "2020-01-01 to "
+    )
 
 
 def test_every_sensor_and_schedule_is_off_until_switched_on():

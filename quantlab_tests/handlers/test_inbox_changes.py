@@ -75,6 +75,7 @@ def test_days_that_are_no_partitions_are_left_out():
         (date(2020, 1, 1), date(2020, 1, 1)),
         (date(2025, 12, 31), date(2025, 12, 31)),
     ]
+    assert decision.left_out == (date(2019, 12, 31), date(2026, 1, 1))
 
 
 def test_a_file_that_was_taken_is_not_read_again():
@@ -133,9 +134,12 @@ def test_a_file_that_is_gone_is_forgotten():
     assert tick(seen(A, B), [B]).memory.keys() == {"b.json"}
 
 
-def test_the_run_key_names_content_and_days_only():
+def test_the_run_key_names_content_time_of_writing_and_days_only():
+    moved, touched = InboxFile("b.json", 10, 1), InboxFile("a.json", 10, 7)
     (one,) = tick(seen(A), [A], [ReadFile(A, "x", (day(3),))]).ranges
-    (renamed,) = tick(seen(B), [B], [ReadFile(B, "x", (day(3),))]).ranges
+    (renamed,) = tick(seen(moved), [moved], [ReadFile(moved, "x", (day(3),))]).ranges
+    (again,) = tick(seen(touched), [touched], [ReadFile(touched, "x", (day(3),))]).ranges
+    assert one.run_key != again.run_key
     (other,) = tick(seen(A), [A], [ReadFile(A, "y", (day(3),))]).ranges
     assert one.run_key == renamed.run_key
     assert one.run_key != other.run_key
