@@ -9,8 +9,8 @@ from quantlab_assets.ports.inbox import InboxFile
 def files_in(folder: Path, suffixes: Collection[str]) -> list[InboxFile]:
     """The files below `folder` with one of the suffixes (lower case, with dot), by path.
 
-    Hidden files and folders are left out: that is how a writer keeps a half-written file back. A
-    folder that does not exist is empty.
+    Hidden files and folders are left out: that is how a writer keeps a half-written file back. So
+    is a link that leads nowhere or to itself. A folder that does not exist is empty.
     """
     found = []
     for path in folder.rglob("*"):
@@ -19,7 +19,7 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[InboxFile]:
             continue
         try:
             status = path.stat()
-        except FileNotFoundError:  # gone between the look at the folder and the look at the file
+        except OSError:  # gone since the look at the folder, or a link that cannot be followed
             continue
         if path.is_file():
             found.append(InboxFile(below.as_posix(), status.st_size, status.st_mtime_ns))

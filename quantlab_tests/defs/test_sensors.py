@@ -156,6 +156,15 @@ def test_a_poisoned_file_is_refused_with_a_reason_and_the_graph_goes_on(watched:
     assert watched.tick("telegram").refused == ()
 
 
+def test_links_that_lead_nowhere_or_to_themselves_hold_up_nothing(watched: Watched):
+    for inbox, suffix in ((watched.telegram, "json"), (watched.candles, "csv")):
+        (inbox / f"loop.{suffix}").symlink_to(inbox / f"loop.{suffix}")
+        (inbox / f"gone.{suffix}").symlink_to(inbox / f"nowhere.{suffix}")
+    assert ingest(watched, FIRST) == [("2025-11-02", "2025-11-03")]
+    candle_file(watched.candles / f"solana_{MINT}_1_2.csv", at("2025-11-03"), 1440)
+    assert watched.settle("candles") == [("2025-11-03", "2025-11-03")]
+
+
 def test_a_refused_export_that_is_mended_runs_its_days(watched: Watched):
     (watched.telegram / "chat.json").write_text(export(FIRST)[:-10])
     watched.settle("telegram")
