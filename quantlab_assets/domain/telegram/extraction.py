@@ -26,6 +26,28 @@ REPLY_WINDOW: Final = timedelta(minutes=5)
 
 _MESSAGE: Final = ["chat_id", "message_id"]
 _ENTITIES: Final = pl.List(pl.Struct({"type": pl.String, "text": pl.String, "href": pl.String}))
+_TIME: Final = pl.Datetime("us", "UTC")
+_REPLIES: Final = pl.Schema(
+    {
+        "chat_id": pl.Int64(),
+        "message_id": pl.Int64(),
+        "chain": pl.String(),
+        "mint": pl.String(),
+        "raw_address": pl.String(),
+        "known_ts_utc": _TIME,
+        "bot_message_id": pl.Int64(),
+        "bot_ts_utc": _TIME,
+        "bot_name": pl.String(),
+        "card_network": pl.String(),
+        "card_price_usd": pl.Float64(),
+        "card_mcap_usd": pl.Float64(),
+        "card_asof_ts_utc": _TIME,
+        "card_leaks": pl.Boolean(),
+        "pool_keys": pl.List(pl.String),
+        "seen_at_utc": _TIME,
+        "ingest_source": pl.String(),
+    }
+)
 _TICKER: Final = r"\$[A-Za-z][A-Za-z0-9]+"
 
 
@@ -223,6 +245,8 @@ def _replies(
         ),
         on=["chat_id", "reply_to_message_id"],
     ).filter((pl.col("ts_utc") - pl.col("alert_ts_utc")).is_between(timedelta(0), REPLY_WINDOW))
+    if bots.is_empty():
+        return _REPLIES.to_frame()
 
     mentions = _mentions(bots, rules)
     valid = mentions.filter(pl.col("address").is_not_null())

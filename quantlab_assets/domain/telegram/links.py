@@ -1,5 +1,6 @@
 """Links: where they stand in a message, and whether they name a token or a pool."""
 
+import re
 from typing import Final
 
 import polars as pl
@@ -8,6 +9,9 @@ from quantlab_assets.domain.telegram.networks import network_of
 from quantlab_assets.domain.telegram.rules import ADDRESS, Rules
 
 _URL: Final = r"(?i)(?:https?://|\b(?:[a-z0-9-]+\.)+[a-z]{2,24}/)[^\s<>\"'`]*"
+
+_AT_ONCE: Final = 10_000
+"""Links classified together: each takes up to 2 KiB meanwhile."""
 
 LINK_ADDRESSES: Final = pl.Schema(
     {"url": pl.String, "raw": pl.String, "role": pl.String, "network": pl.String}
@@ -35,32 +39,50 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
     Returns `LINK_ADDRESSES` for links that hold a candidate address; role `token`, `pair`, `other`,
     or `unknown` where no rule knows the link.
     """
-    left = pl.DataFrame({"url": urls.drop_nulls().unique().sort()}, schema={"url": pl.String})
-    left = left.filter(pl.col("url").str.contains(ADDRESS))
-    parts = []
-    for rule in rules.links:
-        if left.is_empty():
-            break
-        groups = pl.col("url").str.extract_groups(rule.pattern)
-        matched = left.with_columns(groups.struct.field("address").alias("raw"))
-        network = network_of(groups.struct.field("network"), rules) if rule.names_network else None
-        parts.append(
-            matched.filter(pl.col("raw").is_not_null()).select(
-                "url",
-                "raw",
-                pl.lit(rule.role).alias("role"),
-                pl.coalesce(network, pl.lit(rule.network, pl.String)).alias("network")
-                if network is not None
-                else pl.lit(rule.network, pl.String).alias("network"),
-            )
-        )
-        left = matched.filter(pl.col("raw").is_null()).select("url")
-    parts.append(
-        left.select(
-            "url",
-            pl.col("url").str.extract(ADDRESS, 1).alias("raw"),
-            pl.lit("unknown").alias("role"),
-            pl.lit(None, pl.String).alias("network"),
-        )
+    distinct = pl.DataFrame({"url": urls.drop_nulls().unique().sort()}, schema={"url": pl.String})
+    candidates = distinct.filter(pl.col("url").str.contains(ADDRESS))
+    if candidates.is_empty():
+        return LINK_ADDRESSES.to_frame()
+    return pl.concat(_classified(part, rules) for part in candidates.iter_slices(_AT_ONCE))
+
+
+def _classified(urls: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Candidates by the first rule that finds an address. All rules are tried in one query: on the
+    few links of a day a query costs more than its patterns."""
+    raws = [_group(rule.pattern, "address") for rule in rules.links]
+    found = urls.select("url", *(raw.alias(f"{n}") for n, raw in enumerate(raws))).select(
+        "url",
+        pl.coalesce(
+            *(pl.when(pl.col(f"{n}").is_not_null()).then(n) for n in range(len(raws))),
+            pl.lit(None, pl.Int32),
+        ).alias("rule"),
+        pl.coalesce(
+            *(pl.col(f"{n}") for n in range(len(raws))), pl.col("url").str.extract(ADDRESS, 1)
+        ).alias("raw"),
     )
-    return pl.concat([pl.DataFrame(schema=LINK_ADDRESSES), *parts], how="vertical")
+    named = [
+        pl.when(pl.col("rule") == n).then(_group(rule.pattern, "network"))
+        for n, rule in enumerate(rules.links)
+        if rule.names_network
+    ]
+    order = list(range(len(rules.links)))
+    told = pl.col("rule").replace_strict(
+        order, [rule.network for rule in rules.links], default=None, return_dtype=pl.String
+    )
+    return found.select(
+        "url",
+        "raw",
+        pl.col("rule")
+        .replace_strict(
+            order, [rule.role for rule in rules.links], default="unknown", return_dtype=pl.String
+        )
+        .alias("role"),
+        pl.coalesce(network_of(pl.coalesce(*named, pl.lit(None, pl.String)), rules), told).alias(
+            "network"
+        ),
+    )
+
+
+def _group(pattern: str, name: str) -> pl.Expr:
+    # By number, since Polars keeps compiled patterns for `extract` and not for `extract_groups`.
+    return pl.col("url").str.extract(pattern, re.compile(pattern).groupindex[name])

@@ -78,6 +78,24 @@ def test_a_link_without_an_address_is_left_out() -> None:
     assert classify(pl.Series(["https://t.me/+JZ3y28iQU", None]), load_rules()).is_empty()
 
 
+def test_many_links_are_classified_like_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = [
+        f"https://pump.fun/{MINT}",
+        f"https://web3.okx.com/token/bsc/{EVM}",
+        f"https://unheard-of.example/token/{MINT}",
+        f"https://dexscreener.com/solana/{POOL}",
+        f"https://solscan.io/token/{MINT}",
+    ]
+    monkeypatch.setattr("quantlab_assets.domain.telegram.links._AT_ONCE", 2)
+
+    together = classify(pl.Series([*urls, urls[0], None]), load_rules())
+
+    assert {
+        row["url"]: (row["role"], row["raw"], row["network"]) for row in together.to_dicts()
+    } == {url: classified(url) for url in urls}
+    assert together.height == len(urls)
+
+
 def test_links_glued_to_words_and_to_each_other_are_taken_apart() -> None:
     text = "detected!https://t.me/+abcWebsite: https://a.example/https://gempad.app/presale/0x1?n=b"
     parts = pl.DataFrame({"t": [text]}).select(
