@@ -26,6 +26,7 @@ from quantlab_assets.adapters.code_provenance import (
 )
 from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.parquet_store.database import (
+    MOST_ROWS,
     ManifestDatabase,
     from_micros,
     in_lists,
@@ -178,7 +179,8 @@ class ExperimentLedger:
         """Experiments that match, newest first; all of them unless `limit` is given."""
         if limit is not None and limit < 1:
             raise ValidationFailed(f"limit must be 1 or more, not {limit}")
-        query = _filtered(_newest_first(), where or ExperimentFilter()).limit(limit)
+        most = None if limit is None else min(limit, MOST_ROWS)
+        query = _filtered(_newest_first(), where or ExperimentFilter()).limit(most)
         with self._database.reading() as connection:
             return self._records(connection, connection.execute(query).all())
 

@@ -24,6 +24,7 @@ COPY: Final = (
     Column("path"),
     Column("bytes", show=size),
     Column("artifacts"),
+    Column("patches"),
     Column("replaced"),
 )
 USE: Final = (
@@ -46,6 +47,7 @@ FINDINGS: Final = (Column("level"), Column("what"), Column("do"))
 def backup(session: Session, out: Path, output_format: Format) -> None:
     """Copy the manifest to OUT while the lake is in use.
 
+    Uncommitted code that experiments ran with goes to the folder OUT.code beside it; keep both.
     Then copy the artifacts folder with any tool: its files never change.
     """
     _write_copy(asdict(session.upkeep.backup(out)), output_format)

@@ -212,6 +212,8 @@ class Request:
         found = self._fields.get(name)
         if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
             raise BadRequest(f"{self._within}{name} must be a whole number")
+        if found is not None and abs(found) >= 1 << 63:
+            raise BadRequest(f"{self._within}{name} is too large a number")
         return found
 
     def flag(self, name: str) -> bool | None:

@@ -115,6 +115,7 @@ def test_a_limit_that_cuts_says_so_and_how_to_go_on(shell: Shell) -> None:
 def test_a_limit_that_cuts_nothing_says_nothing(shell: Shell) -> None:
     shell.publish(1, GM)
     assert shell("artifacts", "list", "--limit", "1").err == ""
+    assert shell("artifacts", "list", "--limit", "9" * 30).err == ""
 
 
 def listed(shell: Shell, *words: str) -> list[str]:
@@ -386,6 +387,8 @@ def test_lineage_as_deep_as_asked(shell: Shell, chain: Sequence[str]) -> None:
     done = shell("artifacts", "lineage", chain[2], "--depth", "1", "--format", "json")
     assert {one[2] for one in edges(done)} == {1}
     assert shell("artifacts", "lineage", chain[2], "--depth", "0").code == 2
+    deep = shell("artifacts", "lineage", chain[2], "--depth", "9" * 30, "--format", "json")
+    assert {one[2] for one in edges(deep)} == {1, 2}
 
 
 def test_lineage_as_a_tree(shell: Shell, chain: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ def test_a_backup_can_be_restored(shell: Shell) -> None:
         "path": str(Path("copy.sqlite").absolute()),
         "bytes": Path("copy.sqlite").stat().st_size,
         "artifacts": 1,
+        "patches": 0,
         "replaced": None,
     }
     shell.publish(2, GM)

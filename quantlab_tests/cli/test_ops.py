@@ -306,3 +306,10 @@ def test_serve_sees_what_others_publish_meanwhile(shell: Shell) -> None:
 def test_an_end_without_requests_is_clean(shell: Shell) -> None:
     done = shell("ops", "--serve", stdin=b"")
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_a_number_that_no_table_could_hold_is_refused_by_name(ops: Ops) -> None:
+    for number in (10**30, -(10**30)):
+        code, kind, message = ops.error("list_artifacts", filter={"limit": number})
+        assert (code, kind) == (2, "BadRequest")
+        assert "filter.limit is too large" in message

@@ -1,11 +1,14 @@
 """Copies of the manifest that are whole: made while it is used, checked, and put back.
 
 SQLite's own backup reads a consistent state however many write meanwhile; a plain copy of the file
-may catch it between two pages of one transaction.
+may catch it between two pages of one transaction. The uncommitted code changes that experiments ran
+with, kept beside the manifest, are copied into a folder beside the copy, `<copy>.code`.
 """
 
 import contextlib
+import hashlib
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from quantlab_assets.adapters.code_provenance import CodeState, keep_diff
 from quantlab_assets.adapters.parquet_store.database import (
     BUSY_TIMEOUT_S,
     MIGRATIONS,
@@ -22,16 +26,19 @@ from quantlab_assets.adapters.parquet_store.database import (
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, StoreUnavailable
 
 _JOURNALS: Final = ("-journal", "-wal", "-shm")
+_CODE: Final = "code"
+_PATCH: Final = re.compile(r"([0-9a-f]{64})\.patch")
 
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """A copy: where, its bytes, how many artifacts it knows. After a restore, `replaced` is where
-    the manifest is that was there before."""
+    """A copy: where, its bytes, how many artifacts it knows, and how many files of code changes are
+    with it. After a restore, `replaced` is where the manifest is that was there before."""
 
     path: Path
     bytes: int
     artifacts: int
+    patches: int = 0
     replaced: Path | None = None
 
 
@@ -48,12 +55,14 @@ def backup(database: ManifestDatabase, out: Path) -> BackupReport:
         copy_database(database.path, unfinished)
         artifacts = check_manifest(unfinished)
         _sync(unfinished)
+        # After the manifest: a change is kept before the run that names it is recorded.
+        patches = _copy_patches(database.path.parent / _CODE, _code_of(out))
         try:
             os.link(unfinished, out)
         except FileExistsError as error:
             raise Conflict(f"{out} was made by somebody else meanwhile") from error
         _sync(out.parent)
-        return BackupReport(out, out.stat().st_size, artifacts)
+        return BackupReport(out, out.stat().st_size, artifacts, patches)
 
 
 def restore(source: Path, manifest: Path) -> BackupReport:
@@ -75,10 +84,11 @@ def restore(source: Path, manifest: Path) -> BackupReport:
         copy_database(source, unfinished)
         artifacts = check_manifest(unfinished)
         _sync(unfinished)
+        patches = _copy_patches(_code_of(source), manifest.parent / _CODE)
         replaced = _set_aside(manifest)
         unfinished.rename(manifest)
         _sync(manifest.parent)
-        return BackupReport(manifest, manifest.stat().st_size, artifacts, replaced)
+        return BackupReport(manifest, manifest.stat().st_size, artifacts, patches, replaced)
 
 
 def check_manifest(path: Path) -> int:
@@ -128,6 +138,31 @@ def copy_database(source: Path, target: Path) -> None:
         raise StoreUnavailable(f"cannot copy {source}: {error}") from error
     except sqlite3.DatabaseError as error:
         raise IntegrityError(f"{source} is damaged: {error}") from error
+
+
+def _code_of(copy: Path) -> Path:
+    return copy.with_name(f"{copy.name}.{_CODE}")
+
+
+def _copy_patches(source: Path, target: Path) -> int:
+    """Copy the code changes in a folder, each under its hash; how many there are.
+
+    Raises `IntegrityError` if one of them is not what its name says.
+    """
+    count = 0
+    for path in sorted(source.iterdir()) if source.is_dir() else ():
+        named = _PATCH.fullmatch(path.name)
+        if named is None or not path.is_file():
+            continue
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != named[1]:
+            raise IntegrityError(f"{path} is damaged: move it away, and its copies with it")
+        keep_diff(target, CodeState(None, True, f"sha256:{named[1]}", data))
+        count += 1
+    if count:
+        _sync(target)
+        _sync(target.parent)
+    return count
 
 
 def _set_aside(manifest: Path) -> Path | None:

@@ -146,7 +146,8 @@ def _read(archive: Archive, max_file_bytes: int) -> _Bundle:
         raise ValidationFailed(f"{archive.path} is a bundle of another format: upgrade quantlab")
     for line in _expect(archive, members, MANIFEST, _MANIFEST_BYTES).splitlines():
         entry = _json(line, MANIFEST)
-        table = _TABLES.get(entry.get("table", "")) if isinstance(entry, dict) else None
+        named = entry.get("table") if isinstance(entry, dict) else None
+        table = _TABLES.get(named) if isinstance(named, str) else None
         if table is None or set(entry) != {"row", "table"}:
             raise IntegrityError(f"bundle {archive.path} is refused: {MANIFEST} has a foreign line")
         bundle.of(table).append(_checked_row(table, entry["row"]))
@@ -260,8 +261,9 @@ def _check_relations(store: ParquetStore, bundle: _Bundle, made: Sequence[Artifa
             first.setdefault(row["artifact_id"], row["publication_id"]) == row["publication_id"]
         ):
             raise IntegrityError("the bundle contradicts itself on which publications were first")
-        _json(row["params_json"].encode(), "params_json")
-        _json(row["environment_json"].encode(), "environment_json")
+        for name in ("params_json", "environment_json"):
+            if not isinstance(_json(row[name].encode(), name), dict):
+                raise IntegrityError(f"the bundle has an impossible publications.{name}")
     _require_equal(first, ids, "publications")
     members = _sets(bundle)
     inside = {one for several in members.values() for one in several}

@@ -35,6 +35,9 @@ BUSY_TIMEOUT_S: Final = 30.0
 IN_LIST: Final = 900
 """How many values one IN list may have: under the oldest limit of SQLite on bound variables."""
 
+MOST_ROWS: Final = 1 << 62
+"""No table has as many: a larger limit, which SQLite cannot take, cuts nothing either."""
+
 WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write to."""
 

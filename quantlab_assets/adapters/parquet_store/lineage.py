@@ -5,7 +5,7 @@ over the edges it finds. An artifact is met once, so a graph in which contents w
 another in turn ends all the same.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import CTE, Connection, Select, and_, literal, select, union_all
 
@@ -13,6 +13,9 @@ from quantlab_assets.adapters.parquet_store.database import ManifestDatabase, in
 from quantlab_assets.adapters.parquet_store.rows import artifacts_by_id, resolve, sources_of
 from quantlab_assets.adapters.parquet_store.schema import input_set_members, lineage, publications
 from quantlab_assets.domain.artifacts import Lineage, LineageEdge, SourceEdge
+
+_COUNTED: Final = 1000
+"""Up to here the query itself counts steps; beyond, contents made in turn would keep it busy."""
 
 _Edge = tuple[str, str, str, int]
 
@@ -112,10 +115,13 @@ def _edges(*, first_only: bool) -> CTE:
 def _reached(
     connection: Connection, edges: CTE, root: str, depth: int | None, *, walk: str, to: str
 ) -> list[str]:
-    """What can be reached from the root in fewer than `depth` steps, the root included."""
+    """What can be reached from the root in fewer than `depth` steps, the root included.
+
+    May be more if `depth` is large: the steps are counted again over what was found.
+    """
     if depth is not None and depth < 1:
         return []
-    if depth is None:
+    if depth is None or depth > _COUNTED:
         reached = select(literal(root).label("id")).cte("reached", recursive=True)
         reached = reached.union(select(edges.c[to]).where(edges.c[walk] == reached.c.id))
     else:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, case, func, select
 
-from quantlab_assets.adapters.parquet_store.database import ManifestDatabase, in_lists, to_micros
+from quantlab_assets.adapters.parquet_store.database import (
+    MOST_ROWS,
+    ManifestDatabase,
+    in_lists,
+    to_micros,
+)
 from quantlab_assets.adapters.parquet_store.files import PARALLEL, LocalFiles
 from quantlab_assets.adapters.parquet_store.rows import (
     artifact_by_file,
@@ -106,7 +111,7 @@ class Reader:
         if cursor is not None:
             query = query.where(artifacts.c.sequence < _sequence(cursor))
         if limit is not None:
-            query = query.limit(limit + 1)
+            query = query.limit(min(limit, MOST_ROWS) + 1)
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
             more = limit is not None and len(rows) > limit

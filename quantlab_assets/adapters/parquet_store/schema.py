@@ -220,7 +220,7 @@ experiments = Table(
         name="known_experiment_status",
     ),
 )
-Index("experiments_by_status", experiments.c.status)
+Index("experiments_by_status", experiments.c.status, experiments.c.created_at)
 Index("experiments_by_creation", experiments.c.created_at)
 Index("experiments_by_input_set", experiments.c.input_set_id)
 

@@ -233,6 +233,12 @@ HOSTILE: dict[str, Callable[[Members], object]] = {
     ),
     "lineage to the future": lambda m: edit(m, "lineage", lambda r: r.update(publication_id=1)),
     "text that is not UTF-8": lambda m: edit(m, "artifact_tags", lambda r: r.update(v="\ud800")),
+    "tables that are no names": lambda m: m.update(
+        {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":[],"row":{}}'}
+    ),
+    "params that are a list": lambda m: edit(
+        m, "publications", lambda r: r.update(params_json="[1]")
+    ),
     "params that are no JSON": lambda m: edit(
         m, "publications", lambda r: r.update(params_json="{")
     ),

@@ -1,5 +1,6 @@
 """Backups, restoring them, and a manifest made from sidecars; disk use and the doctor."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +37,31 @@ def test_a_backup_is_a_manifest_and_restoring_keeps_what_was_there(
     assert restore(done.replaced, store.database.path).artifacts == done.artifacts + 1
     assert store.get_artifact(later.artifact_id).status == "active"
     clean(store)
+
+
+def test_a_backup_carries_the_code_that_experiments_ran_with(
+    store: ParquetStore, memory_path: Path
+) -> None:
+    diff = b"--- a/kernel.py\n+++ b/kernel.py\n"
+    name = f"{hashlib.sha256(diff).hexdigest()}.patch"
+    code = store.database.path.parent / "code"
+    code.mkdir()
+    (code / name).write_bytes(diff)
+    (code / ".unfinished.patch").write_bytes(b"half")
+    copy = memory_path / "copy.sqlite"
+
+    assert backup(store.database, copy).patches == 1
+    (code / name).unlink()
+    assert restore(copy, store.database.path).patches == 1
+
+    assert (code / name).read_bytes() == diff
+    kept = memory_path / "copy.sqlite.code" / name
+    kept.chmod(0o600)
+    kept.write_bytes(b"another")
+    before = store.database.path.read_bytes()
+    with pytest.raises(IntegrityError, match="is damaged"):
+        restore(copy, store.database.path)
+    assert store.database.path.read_bytes() == before
 
 
 def test_a_backup_overwrites_nothing_and_leaves_nothing(
