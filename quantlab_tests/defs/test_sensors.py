@@ -165,6 +165,26 @@ def test_links_that_lead_nowhere_or_to_themselves_hold_up_nothing(watched: Watch
     assert watched.settle("candles") == [("2025-11-03", "2025-11-03")]
 
 
+def test_an_export_that_may_not_be_read_does_not_hold_up_the_others(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+):
+    (watched.telegram / "a.json").write_text(export(LATER))
+    (watched.telegram / "chat.json").write_text(export(FIRST))
+    watched.tick("telegram")
+    opened = Path.open
+
+    def refusing(path: Path, *arguments: object, **named: object) -> object:
+        if path.name == "a.json":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refusing)  # a mode would not stop root
+    decision = watched.tick("telegram")
+    assert [refusal.file.path for refusal in decision.refused] == ["a.json"]
+    assert "may not be read" in decision.refused[0].reason
+    assert [str(each.last) for each in decision.ranges] == ["2025-11-03"]
+
+
 def test_a_refused_export_that_is_mended_runs_its_days(watched: Watched):
     (watched.telegram / "chat.json").write_text(export(FIRST)[:-10])
     watched.settle("telegram")

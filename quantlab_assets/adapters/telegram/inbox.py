@@ -151,8 +151,13 @@ class TelegramInbox:
 
     def _parsed(self, path: Path) -> _Spooled:
         state = _state(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except PermissionError as error:
+            raise ValidationFailed(
+                f"{path.name}: may not be read; give this user the right and touch the file"
+            ) from error
         folder = self._spool / f"{digest}-{self._reading()}"
         if not (folder / _INDEX).exists():
             self._parse_into(folder, path)
