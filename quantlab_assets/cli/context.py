@@ -183,4 +183,27 @@ class Upkeep:
         }
         if settings.candle_inbox is not None:
             folders["candle inbox"] = settings.candle_inbox
-        return diagnose(settings.manifest, folders, now=utc_now())
+        findings = diagnose(settings.manifest, folders, now=utc_now())
+        if any(one.level == "error" for one in findings):
+            return findings
+        return findings + self._stale_projections()
+
+    def _stale_projections(self) -> "tuple[Finding, ...]":
+        from quantlab_assets.adapters.parquet_store.diagnosis import Finding
+        from quantlab_assets.domain.errors import QuantlabError
+
+        cache = self.session.settings.projection_cache
+        if next(cache.glob("*.duckdb"), None) is None:
+            return ()  # DuckDB is not imported for nothing
+        try:
+            stale = [one for one in self.session.open_lake().projections.list() if one.stale]
+        except QuantlabError as error:
+            return (Finding("warning", f"projections cannot be read: {error}", f"see {cache}"),)
+        return tuple(
+            Finding(
+                "warning",
+                f"projection {one.projection_id} is stale: what it was built from was replaced",
+                f"build it again, or delete {one.path}: nothing is lost",
+            )
+            for one in stale
+        )

@@ -104,7 +104,7 @@ def du(session: Session, output_format: Format) -> None:
 @format_option
 @pass_session
 def doctor(session: Session, output_format: Format) -> int:
-    """Look for what is wrong with this lake or will be soon: SQLite, folders, space, clock.
+    """Look for what is wrong with this lake or will be soon: folders, clock, old projections.
 
     Ends with exit code 1 if something must be done. `quantlab artifacts verify` checks the data.
     """

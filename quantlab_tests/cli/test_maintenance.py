@@ -4,6 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+from quantlab_assets import open_lake
+from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
 from quantlab_tests.cli.shell import Shell
 
 GM = "2025-05-01T12:00:00Z,gm,0.5,1,true,"
@@ -88,3 +90,17 @@ def test_doctor_says_what_to_do(shell: Shell, tmp_path: Path) -> None:
     assert nowhere.code == 1
     assert any("quantlab init" in one["do"] for one in nowhere.json)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_doctor_names_projections_of_what_was_replaced(shell: Shell) -> None:
+    made = shell.publish(1, GM)
+    lake = open_lake(shell.lake)
+    tables = (ProjectionTable("notes", "notes", (made,)),)
+    built = lake.projections.build(ProjectionRequest(tables=tables))
+    assert not any("stale" in one["what"] for one in shell("doctor", "--format", "json").json)
+    lake.store.tombstone(made, "wrong")
+    done = shell("doctor", "--format", "json")
+    assert done.code == 0
+    (found,) = [one for one in done.json if "stale" in one["what"]]
+    assert built.projection_id in found["what"]
+    assert (found["level"], str(built.path) in found["do"]) == ("warning", True)
