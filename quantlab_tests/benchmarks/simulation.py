@@ -8,10 +8,8 @@ every candle has to be looked at. The strategy has a stop, a ladder of three and
 
 import argparse
 import resource
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from quantlab_assets.simulation.arrays import SECOND, frozen
 from quantlab_assets.simulation.candles import CandleBook, lay_out
 from quantlab_assets.simulation.frames import check_alerts, check_candles
 from quantlab_assets.simulation.sweep import sweep
+from quantlab_tests.benchmarks._turns import show, take_turns
 
 CANDLES = 5_000
 STEP = {"active": 0.01, "quiet": 1e-5}
@@ -45,34 +44,6 @@ STOP_AND_TARGET = Strategy(
     exit=Exit(stop_loss_pct=0.3, take_profits=(TakeProfit(gain_pct=1.0, fraction=1.0),))
 )
 START = datetime(2025, 11, 1, tzinfo=UTC)
-Timings = Mapping[str, list[float]]
-
-
-def take_turns(variants: Mapping[str, Callable[[], object]], rounds: int) -> Timings:
-    """Time each variant once a round, after one untimed run of each."""
-    for run in variants.values():
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
-        for name, run in variants.items():
-            begun = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begun)
-    return seconds
-
-
-def ratio(timings: Timings, slow: str, fast: str) -> float:
-    """Return the median over the rounds of how many times longer `slow` took than `fast`."""
-    return statistics.median(a / b for a, b in zip(timings[slow], timings[fast], strict=True))
-
-
-def show(title: str, timings: Timings, ratios: Mapping[str, tuple[str, str, str]]) -> None:
-    """Print the median times, then each ratio with the figure it is held against."""
-    print(f"\n{title}")
-    for name, seconds in timings.items():
-        print(f"  {name:<44}{statistics.median(seconds) * 1e3:>10.1f} ms")
-    for name, (slow, fast, goal) in ratios.items():
-        print(f"  {name:<44}{ratio(timings, slow, fast):>10.2f} x    ({goal})")
 
 
 def walks(alerts: int, step: float) -> CandleBook:

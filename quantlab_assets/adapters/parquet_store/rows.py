@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Column, Connection, Row, select
 
 from quantlab_assets.adapters.parquet_store.database import from_micros, in_lists
 from quantlab_assets.adapters.parquet_store.schema import (
@@ -56,25 +56,18 @@ def artifact_by_file(
 
 def existing_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Which of the ids are artifacts."""
-    found: set[str] = set()
-    for some in in_lists(ids):
-        found.update(
-            connection.scalars(
-                select(artifacts.c.artifact_id).where(artifacts.c.artifact_id.in_(some))
-            )
-        )
-    return found
+    return _present(connection, artifacts.c.artifact_id, ids)
 
 
 def existing_input_sets(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Which of the ids are frozen sets."""
+    return _present(connection, input_sets.c.input_set_id, ids)
+
+
+def _present(connection: Connection, column: Column[str], ids: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for some in in_lists(ids):
-        found.update(
-            connection.scalars(
-                select(input_sets.c.input_set_id).where(input_sets.c.input_set_id.in_(some))
-            )
-        )
+        found.update(connection.scalars(select(column).where(column.in_(some))))
     return found
 
 
