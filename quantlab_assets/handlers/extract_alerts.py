@@ -1,7 +1,10 @@
-"""Extract the alerts of one day from its messages and the first minutes of the next."""
+"""Extract the alerts of days from their messages and the first minutes of the day after each."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
+from itertools import accumulate, takewhile
+from typing import Final
 
 import polars as pl
 
@@ -13,7 +16,7 @@ from quantlab_assets.domain.artifact_types import (
 )
 from quantlab_assets.domain.artifacts import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.telegram.extraction import REPLY_WINDOW, Extraction, extract_alerts
-from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
+from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules
 
 
@@ -26,21 +29,34 @@ class DayAlerts:
     quarantine: PartitionOutput
 
 
-def alerts_of_day(
-    day: date, messages: pl.LazyFrame, next_day: pl.LazyFrame | None, rules: Rules
-) -> DayAlerts:
-    """The alerts of a UTC day, from all versions of its messages (columns of `telegram_messages`).
+MESSAGES_AT_ONCE: Final = 20_000
+"""Message versions extracted together: enough that queries cost less than their rows."""
 
-    Of `next_day` only the first minutes are read: a bot's reply there resolves a call just before
-    midnight. Messages of other days are left out, whatever frame they came in.
+
+def days_at_once(versions: Iterable[int]) -> int:
+    """How many of the next days to extract together, given the size of each."""
+    totals = accumulate(versions)
+    return max(1, sum(1 for _ in takewhile(lambda total: total <= MESSAGES_AT_ONCE, totals)))
+
+
+def alerts_of_days(
+    days: Sequence[date], messages: pl.DataFrame, rules: Rules
+) -> dict[date, DayAlerts]:
+    """The alerts of UTC days, from all versions of their messages (columns of
+    `telegram_messages`) and of those in the first minutes after each.
+
+    A bot's reply after midnight resolves a call just before it. Messages of other days are left
+    out. What a day comes to does not depend on the days it shares the call with.
     """
-    start = datetime.combine(day, time(), UTC)
-    end = start + timedelta(days=1)
-    names = MESSAGES.names()
-    today = messages.select(names).filter(pl.col("ts_utc").is_between(start, end, closed="left"))
-    after = MESSAGES.to_frame().lazy() if next_day is None else next_day.select(names)
-    soon = after.filter(pl.col("ts_utc").is_between(end, end + REPLY_WINDOW))
-    return _outputs(day, extract_alerts(today.collect(), soon.collect(), rules), rules)
+    at = pl.col("ts_utc")
+    after_midnight = at - at.dt.truncate("1d") <= REPLY_WINDOW
+    day_before = at.dt.date().dt.offset_by("-1d")
+    today = messages.with_columns(at.dt.date().alias("day")).filter(pl.col("day").is_in(days))
+    soon = messages.filter(after_midnight & day_before.is_in(days)).with_columns(
+        day_before.alias("day")
+    )
+    found = extract_alerts(days, today, soon, rules)
+    return {day: _outputs(day, extraction, rules) for day, extraction in found.items()}
 
 
 def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:

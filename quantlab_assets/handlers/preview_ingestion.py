@@ -15,7 +15,7 @@ from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
 from quantlab_assets.domain.telegram.union import union_messages
-from quantlab_assets.handlers.extract_alerts import alerts_of_day
+from quantlab_assets.handlers.extract_alerts import alerts_of_days
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
@@ -42,7 +42,7 @@ def preview_ingestion(
     for day in sorted(days):
         messages = _messages(store, source, day, rules)
         following = _messages(store, source, day + timedelta(days=1), rules)
-        found = alerts_of_day(day, messages.lazy(), following.lazy(), rules)
+        found = alerts_of_days([day], pl.concat([messages, following]), rules)[day]
         outputs = (found.alerts, found.events, found.quarantine)
         drafts = [*_message_drafts(day, messages), *(d for one in outputs for d in one.drafts)]
         new = sum(not _exists(store, draft) for draft in drafts)

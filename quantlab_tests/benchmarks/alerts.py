@@ -29,7 +29,7 @@ from quantlab_assets.adapters.telegram.structure import (
 )
 from quantlab_assets.domain.telegram.frames import MESSAGES
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.handlers.extract_alerts import alerts_of_day
+from quantlab_assets.handlers.extract_alerts import alerts_of_days, days_at_once
 from quantlab_assets.handlers.ingest_messages import messages_of_day
 from quantlab_assets.sample import sample_path
 from quantlab_tests.benchmarks.simulation import show, take_turns
@@ -91,15 +91,16 @@ def whole_path(folder: Path) -> dict[str, int]:
     with tempfile.TemporaryDirectory(dir=folder.parent) as spool:
         source = TelegramInbox(folder, Path(spool), rules=rules)
         days = sorted({day for export in source.exports() for day in export.days})
-        ahead: dict[Any, pl.DataFrame] = {}
-        for day in days:
-            today = ahead.pop(day, None)
-            today = _messages(source, day, rules) if today is None else today
-            ahead = {day + timedelta(days=1): _messages(source, day + timedelta(days=1), rules)}
-            found = alerts_of_day(day, today.lazy(), ahead[day + timedelta(days=1)].lazy(), rules)
-            counts["days"] += 1
-            counts["messages"] += today.height
-            counts["alerts"] += sum(draft.table.num_rows for draft in found.alerts.drafts)
+        messages = {day: _messages(source, day, rules) for day in days}
+        while days:
+            count = days_at_once(messages[day].height for day in days)
+            batch, days = days[:count], days[count:]
+            frames = [messages.pop(day) for day in batch]
+            frames += [messages[day] for day in days[:1] if day == batch[-1] + timedelta(days=1)]
+            for found in alerts_of_days(batch, pl.concat(frames), rules).values():
+                counts["alerts"] += sum(draft.table.num_rows for draft in found.alerts.drafts)
+            counts["days"] += count
+            counts["messages"] += sum(frame.height for frame in frames[:count])
     return counts
 
 

@@ -16,7 +16,7 @@ from quantlab_assets import open_lake
 from quantlab_assets.domain.artifacts import PartitionRef
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.handlers.extract_alerts import alerts_of_day
+from quantlab_assets.handlers.extract_alerts import alerts_of_days
 from quantlab_assets.handlers.ingest_messages import check_pseudonym_key, messages_of_day
 from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_assets.lake import Lake
@@ -79,8 +79,8 @@ def ingest(lake: Lake) -> None:
             provenance=who,
         )
     for day in DAYS:
-        after = messages(lake, day + timedelta(days=1)).lazy()
-        found = alerts_of_day(day, messages(lake, day).lazy(), after, lake.rules)
+        both = pl.concat([messages(lake, day), messages(lake, day + timedelta(days=1))])
+        found = alerts_of_days([day], both, lake.rules)[day]
         for asset, extracted in (
             ("alerts", found.alerts),
             ("alert_events", found.events),

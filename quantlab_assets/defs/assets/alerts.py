@@ -1,8 +1,9 @@
 """Alerts, their events and what was refused, from the messages of a day."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
-from functools import cache, partial
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import dagster as dg
@@ -17,7 +18,8 @@ from quantlab_assets.domain.artifact_types import (
     ALERTS_QUARANTINE,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
-from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_day
+from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_days, days_at_once
 
 
 @dg.multi_asset(
@@ -54,18 +56,32 @@ def alert_extraction(
     context: dg.AssetExecutionContext, lake: LakeResource, telegram_messages: PartitionFrames
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Extract each day once, however many of the three outputs are wanted."""
-
-    @cache
-    def extracted(day: str) -> DayAlerts:
-        next_day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
-        return alerts_of_day(
-            date.fromisoformat(day),
-            telegram_messages.require(day),
-            telegram_messages.get(next_day),
-            lake.lake.rules,
-        )
-
     days = sorted(context.partition_keys)
+    found: dict[str, DayAlerts] = {}
+    singly: set[str] = set()
+
+    def extract(batch: Sequence[str]) -> None:
+        dates = [date.fromisoformat(day) for day in batch]
+        following = {(day + timedelta(days=1)).isoformat() for day in dates}
+        messages = telegram_messages.read(sorted({*batch, *following}))
+        extracted = alerts_of_days(dates, messages, lake.lake.rules)
+        found.update({day.isoformat(): alerts for day, alerts in extracted.items()})
+
+    def extracted(day: str) -> DayAlerts:
+        if day not in found:
+            telegram_messages.check(day)
+            held = list(takewhile(telegram_messages.__contains__, days[days.index(day) :]))
+            count = days_at_once(map(telegram_messages.row_count, held))
+            ahead = [day] if day in singly else held[:count]
+            try:
+                extract(ahead)
+            except QuantlabError:
+                if len(ahead) == 1:
+                    raise
+                singly.update(ahead)  # what is wrong with one day does not concern the others
+                extract([day])
+        return found[day]
+
     outputs: dict[str, Callable[[str], PartitionOutput]] = {
         "alerts": lambda day: extracted(day).alerts,
         "alert_events": lambda day: extracted(day).events,

@@ -1,12 +1,15 @@
-"""From the messages of one UTC day to its alerts: who called which token, and when it was known.
+"""From the messages of UTC days to their alerts: who called which token, and when it was known.
 
 Humans, feeds and channels call; bots and commands never do. Everything is judged by message
 version, so that an address that came with an edit is known from the edit on. See docs/alerts.md.
+
+Many days go through each query together, since a thin day costs what a query costs, not what its
+rows do. `day` is part of what identifies a message, so no day sees the rows of another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
@@ -18,17 +21,18 @@ from quantlab_assets.domain.artifact_types import (
 )
 from quantlab_assets.domain.errors import IntegrityError
 from quantlab_assets.domain.telegram import addresses, cards, links, networks, senders
-from quantlab_assets.domain.telegram.frames import typed
+from quantlab_assets.domain.telegram.frames import MESSAGES, typed
 from quantlab_assets.domain.telegram.rules import Rules, load_rules, normal_name
 
 REPLY_WINDOW: Final = timedelta(minutes=5)
 """How long after a message a bot's reply can still resolve it."""
 
-_MESSAGE: Final = ["chat_id", "message_id"]
+_MESSAGE: Final = ["day", "chat_id", "message_id"]
 _ENTITIES: Final = pl.List(pl.Struct({"type": pl.String, "text": pl.String, "href": pl.String}))
 _TIME: Final = pl.Datetime("us", "UTC")
 _REPLIES: Final = pl.Schema(
     {
+        "day": pl.Date(),
         "chat_id": pl.Int64(),
         "message_id": pl.Int64(),
         "chain": pl.String(),
@@ -88,18 +92,23 @@ class Extraction:
     alerts: pl.DataFrame
     events: pl.DataFrame
     quarantine: pl.DataFrame
-    accounting: Accounting
     outcomes: pl.DataFrame
+    accounting: Accounting
 
 
 def extract_alerts(
-    messages: pl.DataFrame, lookahead: pl.DataFrame, rules: Rules | None = None
-) -> Extraction:
-    """The alerts in all versions of the messages of one UTC day.
+    days: Sequence[date],
+    messages: pl.DataFrame,
+    lookahead: pl.DataFrame,
+    rules: Rules | None = None,
+) -> dict[date, Extraction]:
+    """The alerts of each of `days`, in all versions of its messages.
 
-    `lookahead` holds messages of the next day, of which only bots' replies to this day's last
-    messages matter. Both have the columns of `telegram_messages`; results those of `alerts_v1`,
-    `alerts_event_v1`, `alerts_quarantine`. The order of rows is of no consequence.
+    Both frames have the columns of `telegram_messages` and `day`, the day for which a row counts.
+    `lookahead` holds messages after the end of a day, of which only bots' replies to its last
+    messages matter. Results have the columns of `alerts_v1`, `alerts_event_v1`,
+    `alerts_quarantine`, and are the same whatever days share the call and in whatever order rows
+    come.
     """
     rules = rules or load_rules()
     versions = _versions(messages, rules)
@@ -122,13 +131,24 @@ def extract_alerts(
     events = _events(alerts, versions, mentions, replies)
     quarantine = _quarantine(posts, mentions, pairs, disputed, anonymous, alerts)
     outcomes = _outcomes(posts, alerts, quarantine)
-    return Extraction(
-        alerts=typed(alerts, ALERTS),
-        events=typed(events, ALERT_EVENTS),
-        quarantine=typed(quarantine, ALERTS_QUARANTINE),
-        accounting=_accounting(outcomes),
-        outcomes=outcomes,
-    )
+    frames = [
+        _by_day(typed(alerts, ALERTS, "day"), days),
+        _by_day(typed(events, ALERT_EVENTS, "day"), days),
+        _by_day(typed(quarantine, ALERTS_QUARANTINE, "day"), days),
+        _by_day(outcomes, days),
+    ]
+    accounting = _accounting(outcomes, days)
+    return {
+        day: Extraction(*of_day, accounting=accounting[day])
+        for day, *of_day in zip(days, *frames, strict=True)
+    }
+
+
+def _by_day(frame: pl.DataFrame, days: Sequence[date]) -> list[pl.DataFrame]:
+    """The rows of each day, without the column that says so."""
+    parts = frame.partition_by("day", as_dict=True, include_key=False)
+    nothing = frame.clear().drop("day")
+    return [parts.get((day,), nothing) for day in days]
 
 
 def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -138,7 +158,7 @@ def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     HTML does not tell edits: of a text that JSON has too, only JSON says since when it stood.
     """
     ordered = senders.with_sender_kinds(messages, rules)
-    by_time = ["chat_id", "message_id", "known_ts_utc", "text"]
+    by_time = [*_MESSAGE, "known_ts_utc", "text"]
     forwarder = pl.col("forwarded_from")
     distinct = ordered["forwarded_from"].drop_nulls().unique().sort().to_list()
     bots = [name for name in distinct if normal_name(name) in rules.bots]
@@ -160,7 +180,7 @@ def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
             .list.drop_nulls()
             .alias("hrefs"),
         )
-        .sort(*by_time, *[c for c in messages.columns if c not in by_time], nulls_last=True)
+        .sort(*by_time, *[c for c in MESSAGES if c not in by_time], nulls_last=True)
         .with_row_index("v")
     )
 
@@ -241,9 +261,9 @@ def _replies(
     answered = posts.filter(pl.col("can_call") & ~pl.col("is_command") & ~pl.col("bot_forward"))
     bots = bots.join(
         answered.select(
-            "chat_id", pl.col("message_id").alias("reply_to_message_id"), "alert_ts_utc"
+            "day", "chat_id", pl.col("message_id").alias("reply_to_message_id"), "alert_ts_utc"
         ),
-        on=["chat_id", "reply_to_message_id"],
+        on=["day", "chat_id", "reply_to_message_id"],
     ).filter((pl.col("ts_utc") - pl.col("alert_ts_utc")).is_between(timedelta(0), REPLY_WINDOW))
     if bots.is_empty():
         return _REPLIES.to_frame()
@@ -272,6 +292,7 @@ def _replies(
         cards.card_figures(bots.join(named, on="v"), rules)
         .join(pools, on="v", how="left")
         .select(
+            "day",
             "chat_id",
             pl.col("reply_to_message_id").alias("message_id"),
             "chain",
@@ -434,7 +455,7 @@ def _events(
     ).with_columns(
         pl.lit("bot_reply").alias("event_kind"), pl.lit("bot_reply").alias("mint_source")
     )
-    columns = ALERT_EVENTS.schema.names
+    columns = ["day", *ALERT_EVENTS.schema.names]
     return (
         pl.concat([part.select(columns) for part in (calls, edited, answered)])
         .unique()
@@ -538,18 +559,22 @@ def _outcomes(posts: pl.DataFrame, alerts: pl.DataFrame, quarantine: pl.DataFram
     )
 
 
-def _accounting(outcomes: pl.DataFrame) -> Accounting:
-    by_outcome = dict(outcomes.group_by("outcome").len().sort("outcome").iter_rows())
-    ignored = (
-        outcomes.filter(pl.col("outcome") == "ignored").group_by("reason").len().sort("reason")
-    )
-    return Accounting(
-        seen=outcomes.height,
-        service=by_outcome.get("service", 0),
-        ignored=dict(ignored.iter_rows()),
-        calling=by_outcome.get("calling", 0),
-        quarantined=by_outcome.get("quarantined", 0),
-    )
+def _accounting(outcomes: pl.DataFrame, days: Sequence[date]) -> dict[date, Accounting]:
+    counted = outcomes.group_by("day", "outcome", "reason").len().sort("day", "outcome", "reason")
+    counts: dict[date, dict[tuple[str, str | None], int]] = {day: {} for day in days}
+    for day, outcome, reason, count in counted.iter_rows():
+        counts[day][outcome, reason] = count
+    seen = dict(outcomes.group_by("day").len().iter_rows())
+    return {
+        day: Accounting(
+            seen=seen.get(day, 0),
+            service=found.get(("service", None), 0),
+            ignored={str(reason): n for (kind, reason), n in found.items() if kind == "ignored"},
+            calling=found.get(("calling", None), 0),
+            quarantined=found.get(("quarantined", None), 0),
+        )
+        for day, found in counts.items()
+    }
 
 
 def _agreed(column: str) -> pl.Expr:

@@ -1,5 +1,6 @@
 """Frames with the columns of an artifact type, and the tables they are published as."""
 
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -10,12 +11,19 @@ from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES, ArtifactTyp
 
 def frame_schema(artifact_type: ArtifactType) -> pl.Schema:
     """The Polars schema of an artifact type."""
-    return pl.DataFrame(artifact_type.empty()).schema
+    return _polars_schema(artifact_type.schema)
 
 
-def typed(frame: pl.DataFrame, artifact_type: ArtifactType) -> pl.DataFrame:
-    """The frame with exactly the columns of the artifact type, in its order."""
-    return frame.select(pl.col(n).cast(dtype) for n, dtype in frame_schema(artifact_type).items())
+@cache
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
+    return pl.DataFrame(schema.empty_table()).schema
+
+
+def typed(frame: pl.DataFrame, artifact_type: ArtifactType, *beside: str) -> pl.DataFrame:
+    """The frame with exactly the columns of the artifact type, in its order; first those named
+    `beside` as they are."""
+    schema = frame_schema(artifact_type)
+    return frame.select(*beside, *(pl.col(name).cast(dtype) for name, dtype in schema.items()))
 
 
 def table_of(frame: pl.DataFrame, artifact_type: ArtifactType) -> pa.Table:

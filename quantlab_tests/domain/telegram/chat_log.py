@@ -70,8 +70,14 @@ def log(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=MESSAGES, orient="row")
 
 
+def of_one_day(messages: pl.DataFrame, lookahead: pl.DataFrame) -> Extraction:
+    """What a day comes to, whatever times its messages have."""
+    day, tag = NOON.date(), pl.lit(NOON.date()).alias("day")
+    return extract_alerts([day], messages.with_columns(tag), lookahead.with_columns(tag))[day]
+
+
 def extracted(*rows: dict[str, Any], next_day: tuple[dict[str, Any], ...] = ()) -> Extraction:
-    return extract_alerts(log(*rows), log(*next_day))
+    return of_one_day(log(*rows), log(*next_day))
 
 
 def only(frame: pl.DataFrame) -> dict[str, Any]:

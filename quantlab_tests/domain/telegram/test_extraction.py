@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from quantlab_assets.domain.artifact_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import IntegrityError
-from quantlab_assets.domain.telegram.extraction import Accounting, extract_alerts
+from quantlab_assets.domain.telegram.extraction import Accounting
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_tests.domain.telegram.chat_log import (
@@ -25,6 +25,7 @@ from quantlab_tests.domain.telegram.chat_log import (
     card,
     extracted,
     log,
+    of_one_day,
     only,
     said,
 )
@@ -386,7 +387,7 @@ def test_whatever_a_chat_holds(
     rows: list[dict[str, Any]], later: list[dict[str, Any]], random: Any
 ) -> None:
     messages, lookahead = union_messages([log(*rows)]), union_messages([log(*later)])
-    found = extract_alerts(messages, lookahead)
+    found = of_one_day(messages, lookahead)
 
     told = found.accounting
     assert told.seen == messages.select("chat_id", "message_id").n_unique()
@@ -408,13 +409,13 @@ def test_whatever_a_chat_holds(
 
     shuffled = list(range(messages.height)) * 2
     random.shuffle(shuffled)
-    again = extract_alerts(union_messages([messages[shuffled]]), lookahead)
+    again = of_one_day(union_messages([messages[shuffled]]), lookahead)
     for one, other in zip(
         (found.alerts, found.events, found.quarantine, found.outcomes),
         (again.alerts, again.events, again.quarantine, again.outcomes),
         strict=True,
     ):
         assert_frame_equal(one, other)
-    reordered = extract_alerts(messages[list(range(messages.height))[::-1]], lookahead[::-1])
+    reordered = of_one_day(messages[list(range(messages.height))[::-1]], lookahead[::-1])
     assert_frame_equal(reordered.alerts, found.alerts)
     assert_frame_equal(reordered.events, found.events)

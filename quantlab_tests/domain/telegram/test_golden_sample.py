@@ -1,6 +1,5 @@
 """Every message of the sample export, against a table checked by hand (`golden_sample.csv`)."""
 
-from datetime import timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from polars.testing import assert_frame_equal
 
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.domain.telegram.extraction import Extraction, extract_alerts
-from quantlab_assets.domain.telegram.frames import MESSAGES
 
 GOLDEN = Path(__file__).with_name("golden_sample.csv")
 
@@ -21,11 +19,15 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> list[Extraction]:
     with as_file(sample) as folder:
         inbox = TelegramInbox(folder, tmp_path_factory.mktemp("spool"))
         [export] = inbox.exports()
-        by_day = {day: inbox.read(day)[0].messages for day in export.days}
-    return [
-        extract_alerts(rows, by_day.get(day + timedelta(days=1), MESSAGES.to_frame()))
-        for day, rows in by_day.items()
-    ]
+        messages = pl.concat(inbox.read(day)[0].messages for day in export.days)
+    at = pl.col("ts_utc")
+    return list(
+        extract_alerts(
+            export.days,
+            messages.with_columns(at.dt.date().alias("day")),
+            messages.with_columns(at.dt.date().dt.offset_by("-1d").alias("day")),
+        ).values()
+    )
 
 
 def test_every_message_is_what_the_hand_checked_table_says(days: list[Extraction]) -> None:
