@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quantlab_assets.domain.artifact_types import INTERVALS, OHLCV_SLICE
 from quantlab_assets.domain.errors import ValidationFailed
@@ -77,10 +78,15 @@ class PlannedSlice:
 
     def window(self, interval_s: int) -> tuple[datetime, datetime]:
         """`[from, to)` on the interval's grid: the start floored, the end ceiled."""
-        step = interval_s * _US
-        start = _to_us(self.start) // step * step
-        end = -(-_to_us(self.end) // step) * step
-        return _from_us(start), _from_us(end)
+        return fit_window(self.start, self.end, interval_s)
+
+
+def fit_window(start: datetime, end: datetime, interval_s: int) -> tuple[datetime, datetime]:
+    """A window on an interval's grid, counted from 1970: the start floored, the end ceiled."""
+    step = interval_s * _US
+    floored = microseconds(start) // step * step
+    ceiled = -(-microseconds(end) // step) * step
+    return _from_us(floored), _from_us(ceiled)
 
 
 def plan_slices(alerts: pl.DataFrame, window: SliceWindow) -> list[PlannedSlice]:
@@ -214,11 +220,11 @@ def slice_quality(
     candles: pa.Table, interval_s: int, start: datetime, end: datetime
 ) -> SliceQuality:
     """Count what a slice holds; one candle a time, all of them inside the window."""
-    volume = pl.Series(candles.column("volume").to_numpy()).fill_nan(None)
+    traded = pc.sum(pc.greater(candles.column("volume"), 0)).as_py()
     return SliceQuality(
-        expected=(_to_us(end) - _to_us(start)) // (interval_s * _US),
+        expected=(microseconds(end) - microseconds(start)) // (interval_s * _US),
         actual=candles.num_rows,
-        traded=int((volume > 0).sum()),
+        traded=int(traded or 0),
     )
 
 
@@ -245,7 +251,7 @@ def slice_tags(
     return tags
 
 
-def _to_us(ts: datetime) -> int:
+def microseconds(ts: datetime) -> int:
     """Microseconds since 1970, exactly."""
     gap = ts - datetime(1970, 1, 1, tzinfo=UTC)
     return (gap.days * 86_400 + gap.seconds) * _US + gap.microseconds

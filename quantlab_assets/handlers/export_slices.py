@@ -1,18 +1,16 @@
 """Export the candles around a day's calls as slices: one artifact a token, interval and window."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, Final
 
 import polars as pl
-import pyarrow as pa
 
 from quantlab_assets.domain.artifact_types import CANDLES_QUARANTINE, OHLCV_SLICE
 from quantlab_assets.domain.artifacts import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.candles import RULES_VERSION
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices import (
-    PlannedSlice,
     SliceWindow,
     iso_utc,
     plan_slices,
@@ -20,7 +18,12 @@ from quantlab_assets.domain.slices import (
     slice_quality,
     slice_tags,
 )
-from quantlab_assets.ports.candle_source import CandleRejects, CandleSeries, CandleSource
+from quantlab_assets.ports.candle_source import (
+    CandleRejects,
+    CandleSource,
+    CandleWindow,
+    WindowCandles,
+)
 
 PLAN_COLUMNS: Final = ("chain", "mint", "token_chain", "alert_ts_utc")
 DEFAULT_WINDOW: Final = SliceWindow()
@@ -48,22 +51,23 @@ def slices_of_day(
         )
     plan = plan_slices(called, settings)
     newest = source.newest_ts()
+    unit = source.volume_unit()
     drafts: list[ArtifactDraft] = []
+    refused = [*source.unresolved()] if plan else []
     grades = dict.fromkeys(("good", "partial", "poor"), 0)
-    candles = duplicates = conflicts = tokens_without = 0
-    for planned in plan:
-        before = len(drafts)
-        for series in source.available(planned.chain, planned.mint):
-            draft = _slice(planned, series, source, settings, newest)
-            if draft is None:
-                continue
+    duplicates = conflicts = tokens_without = 0
+    wanted = [CandleWindow(one.chain, one.mint, one.start, one.end) for one in plan]
+    for planned, found in zip(plan, source.windows(wanted), strict=True):
+        kept = [held for held in found.candles if planned.wants(held.token)]
+        for held in kept:
+            draft = _slice(held, settings, newest, unit)
             drafts.append(draft)
             grades[draft.tags["grade"]] += 1
-            candles += draft.table.num_rows
-            duplicates += series.duplicates
-            conflicts += series.conflicts
-        tokens_without += len(drafts) == before
-    loose = _refused_rows(plan, source.rejects())
+            duplicates += held.duplicates
+            conflicts += held.conflicts
+        refused += found.rejects
+        tokens_without += not kept
+    loose = _refused_rows(refused)
     return PartitionOutput(
         drafts=tuple(sorted(drafts, key=lambda draft: draft.logical_key)),
         loose=loose,
@@ -71,7 +75,7 @@ def slices_of_day(
             "tokens_called": len(plan),
             "tokens_without_candles": tokens_without,
             "slices": len(drafts),
-            "candles": candles,
+            "candles": sum(draft.table.num_rows for draft in drafts),
             **{f"slices_{grade}": count for grade, count in grades.items()},
             "duplicate_rows": duplicates,
             "conflicting_rows": conflicts,
@@ -89,34 +93,19 @@ def newest_ts_of(params: Iterable[Mapping[str, Any]]) -> datetime | None:
 
 
 def _slice(
-    planned: PlannedSlice,
-    series: CandleSeries,
-    source: CandleSource,
-    settings: SliceWindow,
-    newest: datetime | None,
-) -> ArtifactDraft | None:
-    """One slice, or None where the series has no candle in the window or is of another network."""
-    start, end = planned.window(series.interval_s)
-    if not planned.wants(series.token) or series.last_ts < start or series.first_ts >= end:
-        return None
-    batches = list(source.candles(series.token, series.interval_s, start, end))
-    table = pa.Table.from_batches(batches, schema=OHLCV_SLICE.schema)
-    if table.num_rows == 0:
-        return None
+    held: WindowCandles, settings: SliceWindow, newest: datetime | None, unit: str | None
+) -> ArtifactDraft:
+    quality = slice_quality(held.table, held.interval_s, held.start, held.end)
     return ArtifactDraft(
         artifact_type=OHLCV_SLICE.name,
-        logical_key=slice_key(series.token, series.interval_s, start, end),
-        table=table,
-        tags=slice_tags(
-            series.token,
-            series.interval_s,
-            slice_quality(table, series.interval_s, start, end),
-            source.volume_unit(),
-        ),
-        sources=series.sources,
+        logical_key=slice_key(held.token, held.interval_s, held.start, held.end),
+        table=held.table,
+        tags=slice_tags(held.token, held.interval_s, quality, unit)
+        | {"duplicate_rows": str(held.duplicates), "conflicting_rows": str(held.conflicts)},
+        sources=held.sources,
         params={
-            "window_from": iso_utc(start),
-            "window_to": iso_utc(end),
+            "window_from": iso_utc(held.start),
+            "window_to": iso_utc(held.end),
             "pre_s": settings.pre_s,
             "post_s": settings.post_s,
             "newest_ts": None if newest is None else iso_utc(newest),
@@ -125,29 +114,25 @@ def _slice(
     )
 
 
-def _refused_rows(
-    plan: Sequence[PlannedSlice], rejects: Sequence[CandleRejects]
-) -> tuple[ArtifactDraft, ...]:
+def _refused_rows(rejects: Iterable[CandleRejects]) -> tuple[ArtifactDraft, ...]:
     """The quarantine of every file that holds a token called, one artifact a file's content.
 
     So is that of files whose token nobody can tell: they might hold one.
     """
-    called = {(planned.chain, planned.mint) for planned in plan}
-    by_content: dict[str, list[CandleRejects]] = {}
+    by_content: dict[str, dict[str, CandleRejects]] = {}
     for refused in rejects:
-        tokens = {(token.chain, token.address) for token in refused.tokens}
-        if not tokens or tokens & called:
-            by_content.setdefault(refused.source.sha256, []).append(refused)
+        by_content.setdefault(refused.source.sha256, {})[refused.source.name] = refused
     drafts = []
     for sha256, group in sorted(by_content.items()):
-        rows = pl.concat([refused.rows for refused in group]).unique().sort(pl.all())
+        rows = pl.concat([refused.rows for refused in group.values()]).unique().sort(pl.all())
+        name = min(group)
         drafts.append(
             ArtifactDraft(
                 artifact_type=CANDLES_QUARANTINE.name,
                 logical_key=CANDLES_QUARANTINE.key(source=sha256.removeprefix("sha256:")[:16]),
                 table=rows.to_arrow().cast(CANDLES_QUARANTINE.schema),
-                tags={"file": min(refused.source.name for refused in group)},
-                sources=(min((r.source for r in group), key=lambda s: s.name),),
+                tags={"file": name},
+                sources=(group[name].source,),
                 params={"rules_version": RULES_VERSION},
             )
         )

@@ -95,6 +95,8 @@ def test_a_slice_is_the_window_around_the_calls_and_says_what_it_is() -> None:
         "coverage": "1.000000",
         "expected_candles": "9",
         "traded_candles": "9",
+        "duplicate_rows": "0",
+        "conflicting_rows": "0",
     }
     assert draft.params == {
         "window_from": "2025-11-06T11:50:00Z",

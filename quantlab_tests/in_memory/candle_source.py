@@ -8,8 +8,15 @@ import pyarrow as pa
 
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.slices import fit_window
 from quantlab_assets.domain.tokens import Chain, Token
-from quantlab_assets.ports.candle_source import CandleRejects, CandleSeries
+from quantlab_assets.ports.candle_source import (
+    CandleRejects,
+    CandleSeries,
+    CandleWindow,
+    FoundCandles,
+    WindowCandles,
+)
 
 MEMORY = SourceFile(f"sha256:{'0' * 64}", "memory", 0, "candles_csv")
 
@@ -64,7 +71,34 @@ class InMemoryCandles:
         yield from rows.to_arrow().cast(OHLCV_SLICE.schema).to_batches()
 
     def newest_ts(self) -> datetime | None:
-        return self._candles.select(pl.col("ts").max()).item()
+        newest: datetime | None = self._candles.select(pl.col("ts").max()).item()
+        return newest
+
+    def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
+        for window in wanted:
+            found = []
+            for series in self.available(window.chain, window.address):
+                start, end = fit_window(window.start, window.end, series.interval_s)
+                batches = self.candles(series.token, series.interval_s, start, end)
+                table = pa.Table.from_batches(batches, schema=OHLCV_SLICE.schema)
+                if table.num_rows:
+                    found.append(
+                        WindowCandles(
+                            series.token, series.interval_s, start, end, table, series.sources
+                        )
+                    )
+            rejects = [
+                refused
+                for refused in self._rejects
+                if any(
+                    (token.chain, token.address) == (window.chain, window.address)
+                    for token in refused.tokens
+                )
+            ]
+            yield FoundCandles(tuple(found), tuple(rejects))
+
+    def unresolved(self) -> Sequence[CandleRejects]:
+        return [refused for refused in self._rejects if not refused.tokens]
 
     def rejects(self) -> Sequence[CandleRejects]:
         return self._rejects

@@ -1,6 +1,7 @@
 """`CandleFolder`: the candle source over a folder of CSV and Parquet files."""
 
 import hashlib
+import time
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.candle_files.index import (
     CandleIndex,
-    IndexedContent,
     IndexedFile,
     IndexedSeries,
     content_key,
@@ -27,6 +27,7 @@ from quantlab_assets.adapters.candle_files.naming import (
 )
 from quantlab_assets.adapters.candle_files.parse import ParsedFile, parse_file, refused_file
 from quantlab_assets.adapters.candle_files.raw_rows import is_parquet
+from quantlab_assets.adapters.candle_files.window_reader import Entry, Part, WindowReader
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.candles import (
@@ -35,12 +36,18 @@ from quantlab_assets.domain.candles import (
 )
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.tokens import Chain, Token
-from quantlab_assets.ports.candle_source import CandleRejects, CandleSeries
+from quantlab_assets.ports.candle_source import (
+    CandleRejects,
+    CandleSeries,
+    CandleWindow,
+    FoundCandles,
+)
 
 OPTIONS_NAME: Final = "candles.toml"
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 MAX_FILE_BYTES: Final = 2 * 1024**3
 MAX_ROWS: Final = 20_000_000
+BATCH_ROWS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +63,6 @@ class FileCheck:
     counts: CandleCounts
     series: tuple[IndexedSeries, ...]
     refused: tuple[str, str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    source: SourceFile
-    path: str
-    content: IndexedContent
-
-
-_Part = tuple[_Entry, IndexedSeries]
 
 
 class CandleFolder:
@@ -90,12 +87,12 @@ class CandleFolder:
         self._max_file_bytes = max_file_bytes
         self._max_rows = max_rows
         self._index: CandleIndex | None = None
-        self._entries: tuple[_Entry, ...] = ()
+        self._entries: tuple[Entry, ...] = ()
         self._unreadable: tuple[FileCheck, ...] = ()
         self._newest: datetime | None = None
         self._rejects: list[CandleRejects] | None = None
         self._mapping_checks: tuple[FileCheck, ...] = ()
-        self._by_token: dict[tuple[Chain, str], list[_Part]] = {}
+        self._by_token: dict[tuple[Chain, str], list[Part]] = {}
 
     def refresh(self) -> None:
         """Look at the folder again: new and changed files are read, the others are not."""
@@ -118,6 +115,7 @@ class CandleFolder:
         index.save(
             {entry.path: file for entry, file in entries},
             frozenset(entry.content.key for entry in self._entries),
+            time.time_ns(),
         )
         self._rejects = None
         newest = [series.last_us for entry in self._entries for series in entry.content.series]
@@ -134,7 +132,7 @@ class CandleFolder:
         """See `CandleSource`. Files of one token and interval merge; EVM addresses in any case."""
         self._look()
         address = address.lower() if chain == "evm" else address
-        grouped: dict[tuple[str, int], list[_Part]] = {}
+        grouped: dict[tuple[str, int], list[Part]] = {}
         for entry, series in self._by_token.get((chain, address), ()):
             grouped.setdefault((series.token.network or "", series.interval_s), []).append(
                 (entry, series)
@@ -159,10 +157,44 @@ class CandleFolder:
         kept = rows.select(OHLCV_SLICE.schema.names).to_arrow()
         yield from kept.cast(OHLCV_SLICE.schema).to_batches()
 
+    def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
+        """See `CandleSource`. A file is read once for many windows."""
+        index = self._look()
+        refused: dict[tuple[Chain, str], list[CandleRejects]] = {}
+        for one in self.rejects():
+            for at in sorted({(token.chain, token.address) for token in one.tokens}):
+                refused.setdefault(at, []).append(one)
+        for batch in self._batches(wanted):
+            addresses = dict.fromkeys((window.chain, window.address) for window in batch)
+            parts = [part for at in addresses for part in self._by_token.get(at, ())]
+            reader = WindowReader(index, parts, batch)
+            for window in batch:
+                rejects = refused.get((window.chain, window.address), ())
+                yield FoundCandles(tuple(reader.cut(window)), tuple(rejects))
+
+    def _batches(self, wanted: Iterable[CandleWindow]) -> Iterator[list[CandleWindow]]:
+        """The windows in order, as many together as `BATCH_ROWS` candles allow."""
+        batch: list[CandleWindow] = []
+        rows = 0
+        for window in wanted:
+            address = window.address.lower() if window.chain == "evm" else window.address
+            parts = self._by_token.get((window.chain, address), ())
+            batch.append(replace(window, address=address))
+            rows += sum(series.rows for _, series in parts)
+            if rows > BATCH_ROWS:
+                yield batch
+                batch, rows = [], 0
+        if batch:
+            yield batch
+
     def newest_ts(self) -> datetime | None:
         """See `CandleSource`."""
         self._look()
         return self._newest
+
+    def unresolved(self) -> Sequence[CandleRejects]:
+        """See `CandleSource`."""
+        return [refused for refused in self.rejects() if not refused.tokens]
 
     def rejects(self) -> Sequence[CandleRejects]:
         """See `CandleSource`: one record for each file that had any row refused, by path."""
@@ -244,7 +276,7 @@ class CandleFolder:
 
     def _entry(
         self, path: Path, mapping: TokenNames, index: CandleIndex
-    ) -> tuple[_Entry, IndexedFile]:
+    ) -> tuple[Entry, IndexedFile]:
         """A file as the index knows it, or read and parsed now."""
         relative = path.relative_to(self._folder).as_posix()
         name = PurePosixPath(relative)
@@ -256,7 +288,7 @@ class CandleFolder:
             file, data = self._read(path, relative, stat.st_mtime_ns)
             key = self._key(file, named)
             content = index.content(key) or index.add(key, self._parse(file, data, name, mapping))
-        return _Entry(
+        return Entry(
             SourceFile(file.sha256, name.name, file.size, file.kind), relative, content
         ), file
 
@@ -289,7 +321,7 @@ class CandleFolder:
             return refused_file(name, "too_large", limit)
         return parse_file(data, name, mapping, max_rows=self._max_rows)
 
-    def _merged(self, parts: Sequence[_Part]) -> CandleSeries:
+    def _merged(self, parts: Sequence[Part]) -> CandleSeries:
         """One series from the files that have candles of it."""
         first = parts[0][1]
         series = CandleSeries(
@@ -312,14 +344,14 @@ class CandleFolder:
             conflicts=int(rows["conflicts"].sum()),
         )
 
-    def _rows(self, parts: Sequence[_Part], where: pl.Expr) -> pl.DataFrame:
+    def _rows(self, parts: Sequence[Part], where: pl.Expr) -> pl.DataFrame:
         """The candles of one token and interval from all its files, one a time, in time order."""
         index = self._look()
         frames = []
         for entry, series in parts:
             token = series.token
             frames.append(
-                pl.scan_parquet(index.candles_path(entry.content.key))
+                index.parsed(entry.content.key)
                 .filter(
                     pl.col("token_address") == token.address,
                     pl.col("token_chain").eq_missing(pl.lit(token.network, dtype=pl.String)),

@@ -8,6 +8,7 @@ it and it is made again. Nothing here is authoritative.
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +18,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from quantlab_assets.adapters.candle_files.naming import evm_networks
 from quantlab_assets.adapters.candle_files.parse import ParsedFile
+from quantlab_assets.domain.candle_tokens import evm_networks
 from quantlab_assets.domain.candles import RULES_VERSION, TOKEN_COLUMNS, CandleCounts
 from quantlab_assets.domain.errors import StoreUnavailable
 from quantlab_assets.domain.tokens import Token
@@ -27,6 +28,8 @@ FORMAT: Final = 1
 RACY_NS: Final = 2_000_000_000
 """A file touched this shortly before the index was written may change again under the same time."""
 ROW_GROUP: Final = 50_000
+KEEP_GONE_NS: Final = 3_600_000_000_000
+"""How long parses of files that are gone stay, for whoever looked at the folder before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,11 @@ class CandleIndex:
         self._contents[key] = content
         return content
 
-    def save(self, files: Mapping[str, IndexedFile], keys: frozenset[str]) -> None:
-        """Write back which files there are; what belongs to files that are gone is forgotten."""
+    def save(self, files: Mapping[str, IndexedFile], keys: frozenset[str], now_ns: int) -> None:
+        """Write back which files there are. What belongs to files that are gone is forgotten now,
+        and deleted after a while: somebody may be reading it."""
         contents = {key: self._contents[key] for key in sorted(keys)}
+        self._sweep(keys, now_ns)
         if (dict(files), contents) == (self._files, self._contents) and self._path.is_file():
             return
         self._files, self._contents = dict(files), contents
@@ -132,6 +137,31 @@ class CandleIndex:
             "contents": [asdict(content) for content in contents.values()],
         }
         _replace(self._path, json.dumps(document).encode())
+
+    def parsed(self, key: str) -> pl.LazyFrame:
+        """The candles of a content, sorted by token, interval and time. Raises `StoreUnavailable`
+        if somebody deleted them."""
+        if not self.candles_path(key).is_file():
+            raise StoreUnavailable(
+                f"the candle index {self._dir} was deleted while it was read; run it again"
+            )
+        return pl.scan_parquet(self.candles_path(key), glob=False)
+
+    def _sweep(self, keys: frozenset[str], now_ns: int) -> None:
+        """Delete what nobody has needed for about `KEEP_GONE_NS`. A file's time says when it was
+        needed last: each look at the folder touches what it needs."""
+        for path in sorted(self._dir.glob("*.*")):
+            key = path.name.split(".", 1)[0]
+            if path == self._path:
+                continue
+            try:
+                age_ns = now_ns - path.stat().st_mtime_ns
+                if key in keys and age_ns > KEEP_GONE_NS // 10:
+                    os.utime(path, ns=(now_ns, now_ns))
+                elif key not in keys and age_ns > KEEP_GONE_NS:
+                    path.unlink()
+            except OSError:  # somebody else's sweep was faster
+                continue
 
     def _load(self) -> None:
         """Read the index; anything unreadable is as good as none."""

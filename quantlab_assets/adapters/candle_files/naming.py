@@ -3,51 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
 
-import base58
-
+from quantlab_assets.domain.candle_tokens import evm_networks, token_of
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.domain.tokens import Token
 
 MAPPING_NAME: Final = "tokens.csv"
 ADDRESS_HEADERS: Final = frozenset({"address", "token", "token_address", "full_address", "mint"})
-
-_EVM: Final = re.compile(r"0x[0-9a-fA-F]{40}")
-_SOLANA: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
-
-
-@cache
-def evm_networks() -> Mapping[str, str]:
-    """EVM networks by the names for them; the same names as in alerts."""
-    rules = load_rules()
-    return {
-        name: network
-        for name, network in rules.network_names.items()
-        if rules.network_families[network] == "evm"
-    }
-
-
-def token_of(address: str, network_word: str | None = None) -> Token | None:
-    """The token of a full address; None if the text is none.
-
-    EVM addresses fold to lower case; their network is null unless the word names one. A Solana mint
-    must decode to 32 bytes; its network is `solana`, which needs no word.
-    """
-    text = address.strip()
-    if _EVM.fullmatch(text):
-        if int(text, 16) == 0:
-            return None
-        network = evm_networks().get((network_word or "").strip().lower())
-        return Token("evm", text.lower(), network)
-    if _SOLANA.fullmatch(text) and len(base58.b58decode(text)) == 32:
-        return Token("solana", text, "solana")
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +84,3 @@ def unresolved(path: PurePosixPath) -> str:
 def _parts(path: PurePosixPath) -> list[str]:
     """The words of a file's name."""
     return [part for part in re.split(r"[^0-9A-Za-z]+", path.stem) if part]
-
-
-def known_tokens(
-    columns: Iterable[tuple[str | None, str | None]],
-) -> dict[tuple[str | None, str | None], Token | None]:
-    """The tokens of distinct (address, network word) pairs of a file's columns."""
-    return {
-        (address, word): None if address is None else token_of(address, word)
-        for address, word in columns
-    }

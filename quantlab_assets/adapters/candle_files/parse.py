@@ -7,7 +7,6 @@ import polars as pl
 
 from quantlab_assets.adapters.candle_files.naming import (
     TokenNames,
-    known_tokens,
     token_of_file,
     unresolved,
 )
@@ -16,9 +15,9 @@ from quantlab_assets.adapters.candle_files.raw_rows import (
     declared_interval,
     read_rows,
 )
+from quantlab_assets.domain.candle_tokens import with_tokens
 from quantlab_assets.domain.candles import (
     RAW_COLUMNS,
-    TOKEN_COLUMNS,
     CandleCounts,
     NormalisedCandles,
     normalise,
@@ -60,28 +59,11 @@ def parse_file(
             pl.lit(named.network, dtype=pl.String).alias("token_chain"),
         )
     else:
-        raw, tokens = _with_row_tokens(rows)
+        raw, tokens = with_tokens(rows)
     normalised = normalise(
         raw.with_columns(declared_interval().alias("interval_s")).select(RAW_COLUMNS)
     )
     return ParsedFile(normalised, normalised.rejected, normalised.counts, tokens)
-
-
-def _with_row_tokens(rows: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Token, ...]]:
-    """Tokens row by row from the address column."""
-    pairs = rows.select("address", "network").unique()
-    known = known_tokens(pairs.iter_rows())
-    resolved = pl.DataFrame(
-        [
-            (address, word, token.chain, token.address, token.network)
-            for (address, word), token in known.items()
-            if token is not None
-        ],
-        schema=dict.fromkeys(("address", "network", *TOKEN_COLUMNS), pl.String()),
-        orient="row",
-    )
-    joined = rows.join(resolved, on=["address", "network"], how="left", nulls_equal=True)
-    return joined, tuple(sorted({t for t in known.values() if t}, key=lambda t: (t.chain, t.key)))
 
 
 def refused_file(
