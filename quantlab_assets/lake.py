@@ -4,7 +4,8 @@ A composition root: it binds the adapters to the ports. Everything is opened on 
 for the manifest alone starts fast.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from importlib import import_module
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
+    from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
     from quantlab_assets.adapters.parquet_store import ParquetStore
     from quantlab_assets.adapters.telegram.intake import Intake
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
     from quantlab_assets.ports.inbox import FileQuarantine
+    from quantlab_assets.ports.projection_builder import Projection
 
 
 class Lake:
@@ -262,16 +265,40 @@ class Lake:
         """The equity curve of a completed experiment. Raises `NotFound`."""
         return self._output(experiment_id, "curves")
 
-    def sql(self, query: str) -> "pl.DataFrame":
+    def sql(
+        self, query: str, *, projection_id: str | None = None, timeout_s: float | None = None
+    ) -> "pl.DataFrame":
         """The result of a read-only DuckDB query over the active artifacts.
 
         Tables are those of the research projection (docs/projections.md), built first if the lake
-        has changed. Raises `ValidationFailed` for SQL that DuckDB refuses.
+        has changed, or of the projection that is named. Times are UTC, intervals durations.
+
+        Raises `ValidationFailed` for SQL that DuckDB refuses or that does more than read,
+        `NotFound` for a projection that there is not, `StoreUnavailable` for a query that needs
+        more memory than it may take, or more than `timeout_s` seconds.
         """
+        with self.query_session(projection_id, timeout_s=timeout_s) as session:
+            return session.frame(query)
+
+    def research(self) -> "Projection":
+        """The projection of all that is active, built first if the lake has changed since."""
         from quantlab_assets.handlers.build_projection import research_request
 
-        projection = self.projections.build(research_request(self.store))
-        return self.projections.query(projection.projection_id, query)
+        return self.projections.build(research_request(self.store))
+
+    @contextmanager
+    def query_session(
+        self, projection_id: str | None = None, *, timeout_s: float | None = None
+    ) -> Iterator["QuerySession"]:
+        """A projection (None: research) as it is now, to ask several things of; see `sql`."""
+        from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
+
+        named = self.research().projection_id if projection_id is None else projection_id
+        with (
+            self.projections.connect(named) as connection,
+            QuerySession(connection, timeout_s=timeout_s) as session,
+        ):
+            yield session
 
     def _active(
         self,

@@ -161,6 +161,17 @@ class Settings:
                 )
 
 
+def state_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where this user's own traces go, such as the history of a prompt; it may not be there yet.
+
+    `$XDG_STATE_HOME/quantlab`, else `~/.local/state/quantlab`; a relative variable counts for
+    nothing, as its specification says.
+    """
+    variables = os.environ if environ is None else environ
+    home = Path(variables.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+    return (home if home.is_absolute() else Path("~/.local/state").expanduser()) / "quantlab"
+
+
 def child_environment(settings: Settings, dagster_home: Path | None) -> dict[str, str]:
     """The environment for a child process that works on this lake and Dagster instance."""
     environment = {**os.environ, LAKE_VARIABLE: str(settings.lake)}
