@@ -1,7 +1,5 @@
 """`quantlab artifacts cat`: the rows of an artifact, from bytes that were checked first."""
 
-import re
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,15 +7,8 @@ import click
 
 from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
-from quantlab_assets.cli.output import (
-    FORMULA_STARTS,
-    Column,
-    Format,
-    console,
-    format_option,
-    say,
-    write_table,
-)
+from quantlab_assets.cli.frames import write_csv, write_frame, write_json_rows
+from quantlab_assets.cli.output import Format, format_option, say
 from quantlab_assets.cli.parameters import TEXT
 
 if TYPE_CHECKING:
@@ -54,9 +45,9 @@ def cat(session: Session, artifact_id: str, limit: int | None, output_format: Fo
     if output_format is Format.TABLE:
         _write_table(batches)
     elif output_format is Format.CSV:
-        _write_csv(batches)
+        write_csv(batches)
     else:
-        _write_json(batches, lines=output_format is Format.JSONL)
+        write_json_rows(_json_rows(batches), lines=output_format is Format.JSONL)
     if rows < found.row_count:
         say(f"{rows} of {found.row_count} rows: --limit cut the rest off")
 
@@ -100,42 +91,15 @@ def _plain(frame: Any) -> "pl.DataFrame":
 
 
 def _write_table(batches: "Iterator[pl.DataFrame]") -> None:
-    frames = list(batches)
-    names = frames[0].columns
-    columns = [Column(name, right=frames[0][name].dtype.is_numeric()) for name in names]
-    records = [record for frame in frames for record in frame.iter_rows(named=True)]
-    write_table(records, columns, console())
-
-
-def _write_csv(batches: "Iterator[pl.DataFrame]") -> None:
     import polars as pl
 
-    starts = "".join(re.escape(start) for start in FORMULA_STARTS)
-    for i, frame in enumerate(batches):
-        # Wherever a spreadsheet would read a formula: the rule of every CSV that is printed.
-        harmless = frame.with_columns(
-            pl.when(pl.col(name).str.contains(f"^[{starts}]"))
-            .then(pl.lit("'") + pl.col(name))
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in frame.columns
-            if frame.schema[name] == pl.String
-        )
-        sys.stdout.write(harmless.write_csv(include_header=i == 0, quote_style="non_numeric"))
+    write_frame(pl.concat(batches), missing="-")
 
 
-def _write_json(batches: "Iterator[pl.DataFrame]", *, lines: bool) -> None:
+def _json_rows(batches: "Iterator[pl.DataFrame]") -> "Iterator[list[str]]":
     import polars.selectors as cs
 
-    before = "" if lines else "[\n"
-    between = "\n" if lines else ",\n"
     for frame in batches:
         finite = frame.with_columns(cs.float().replace([float("inf"), float("-inf")], None))
         text = finite.fill_nan(None).write_ndjson().rstrip("\n")
-        if text:
-            sys.stdout.write(before + (text if lines else text.replace("\n", between)))
-            before = between
-    if lines:
-        sys.stdout.write("\n" if before else "")
-    else:
-        sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+        yield text.split("\n") if text else []

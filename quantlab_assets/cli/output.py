@@ -68,16 +68,20 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of the records: its name in them, and how a table shows it."""
+    """One field of the records: its name in them, and how a table shows it.
+
+    `heading` stands above it in a table, if not its name in words.
+    """
 
     name: str
     show: Callable[[Any], str] | None = None
     right: bool = False
+    heading: str | None = None
 
     @property
     def title(self) -> str:
         """The heading people see."""
-        return self.name.replace("_", " ")
+        return self.name.replace("_", " ") if self.heading is None else printable(self.heading)
 
 
 def write_records(
@@ -117,8 +121,9 @@ def write_table(
     target: "Console",
     *,
     title: str | None = None,
+    missing: str = "-",
 ) -> None:
-    """Print records as a table on a console."""
+    """Print records as a table on a console; `missing` stands where there is no value."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -126,7 +131,7 @@ def write_table(
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(
-            column.title,
+            Text(column.title),
             justify="right" if column.right else "left",
             overflow="fold",
             no_wrap=column.right,
@@ -136,7 +141,7 @@ def write_table(
             *(
                 Text(printable((column.show or _plain)(record[column.name])))
                 if record[column.name] is not None
-                else Text("-", style="dim")
+                else Text(missing, style="dim")
                 for column in columns
             )
         )
@@ -147,12 +152,14 @@ def write_table(
         target.file.write(f"{line.rstrip()}\n")
 
 
-def write_fields(record: Mapping[str, Any], columns: Sequence[Column]) -> None:
+def write_fields(
+    record: Mapping[str, Any], columns: Sequence[Column], *, missing: str = "-"
+) -> None:
     """Print one record for people, a line for each field."""
     width = max(len(column.title) for column in columns)
     for column in columns:
         value = record[column.name]
-        shown = "-" if value is None else (column.show or _plain)(value)
+        shown = missing if value is None else (column.show or _plain)(value)
         click.echo(f"{column.title:<{width}}  {printable(shown)}".rstrip())
 
 
