@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Final, Literal, NoReturn
 import ijson
 import polars as pl
 
+from quantlab_assets.adapters.telegram.people import People
 from quantlab_assets.adapters.telegram.structure import (
     ACCOUNT_LEVEL,
     CHAT_LEVEL,
@@ -34,8 +35,7 @@ from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
-from quantlab_assets.domain.telegram.rules import Rules, load_rules, normal_name
-from quantlab_assets.domain.telegram.senders import sender_kind
+from quantlab_assets.domain.telegram.rules import Rules, load_rules
 
 PARSER_VERSION: Final = "json-2"
 INGEST_SOURCE: Final = "telegram_json"
@@ -150,7 +150,7 @@ def read_export(
     caller keeps nothing of such a file.
     """
     layout, chat = layout_of(path)
-    rows = _Rows(rules or load_rules(), pseudonyms)
+    rows = _Rows(People(rules or load_rules(), pseudonyms))
     for of, record in _records(path, layout, chat, max_record_bytes):
         rows.add(of, record)
         if rows.full:
@@ -160,7 +160,7 @@ def read_export(
 
 def read_record(chat: Chat, record: bytes, rules: Rules | None = None) -> Batch:
     """One record by itself: one row of one of the two frames."""
-    rows = _Rows(rules or load_rules(), None)
+    rows = _Rows(People(rules or load_rules(), None))
     rows.add(chat, record)
     return rows.take()
 
@@ -254,13 +254,11 @@ _compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).en
 class _Rows:
     """Rows read so far, by column."""
 
-    rules: Rules
-    pseudonyms: Pseudonyms | None
+    people: People
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     unreadable: list[tuple[Any, ...]] = field(default_factory=list)
     characters: int = 0
     kept: int = 0
-    kinds: dict[tuple[Any, ...], tuple[str | None, str | None, str]] = field(default_factory=dict)
 
     @property
     def full(self) -> bool:
@@ -294,18 +292,18 @@ class _Rows:
         name, sender_id = known.get("from"), known.get("from_id")
         sender = _clean(name) if isinstance(name, str) else None
         if sender is not None:
-            sender, _, _ = self._sender(
+            sender, _, _ = self.people.sender(
                 sender, sender_id if isinstance(sender_id, str) else None, service=False
             )
         text, cut = self._kept(record)
-        chat_id, _ = self._named(chat)
+        chat_id, _ = self.people.chat(chat.chat_id, chat.name, personal=chat.personal)
         row = (chat_id, _int64(known.get("id")), posted, sender, text, why.code)
         self.unreadable.append((*row, _clean(why.reason) + cut))
         self.characters += len(text or "")
 
     def _kept(self, record: Record | Scalar) -> tuple[str | None, str]:
         """The original bytes of a record as text, and what to add to the reason if they are cut."""
-        if self.pseudonyms is not None:
+        if self.people.pseudonyms is not None:
             return None, "; its bytes are not kept, since names are replaced by pseudonyms"
         if isinstance(record, Scalar):
             raw = json.dumps(record.value, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -325,60 +323,18 @@ class _Rows:
                 return raw[: error.start].decode(), cut
             return NOT_UTF8 + base64.b64encode(raw).decode(), cut
 
-    def _named(self, chat: Chat) -> tuple[int | None, str | None]:
-        if self.pseudonyms is None or not chat.personal:
-            return chat.chat_id, chat.name
-        return (
-            None if chat.chat_id is None else self.pseudonyms.chat_id(chat.chat_id),
-            None if chat.name is None else self._person(chat.name),
-        )
-
-    def _sender(
-        self, name: str | None, sender_id: str | None, *, service: bool
-    ) -> tuple[str | None, str | None, str]:
-        """Name and id as they are stored, and the kind. Only people get pseudonyms."""
-        identity = (name, sender_id, service)
-        known = self.kinds.get(identity)
-        if known is None:
-            kind = sender_kind(name, sender_id, service, self.rules)
-            known = (name, sender_id, kind)
-            if (
-                self.pseudonyms is not None
-                and sender_kind(name, sender_id, False, self.rules) == "human"
-            ):
-                known = (
-                    None if name is None else self.pseudonyms.name(name),
-                    None if sender_id is None else self.pseudonyms.sender_id(sender_id),
-                    kind,
-                )
-            self.kinds[identity] = known
-        return known
-
-    def _person(self, name: str) -> str:
-        """A name that stands alone: kept if it is a bot's or a feed's."""
-        if self.pseudonyms is None or sender_kind(name, None, False, self.rules) != "human":
-            return name
-        return self.pseudonyms.name(name)
-
     def _parts(self, value: Any) -> Any:
         """Parts of text with the people mentioned in them replaced; whatever else is left alone."""
-        if self.pseudonyms is None or not isinstance(value, list):
+        if self.people.pseudonyms is None or not isinstance(value, list):
             return value
         return [
-            {**part, "text": self._mention(part["text"])}
+            {**part, "text": self.people.mention(_clean(part["text"]))}
             if isinstance(part, dict)
             and part.get("type") in _MENTIONS
             and isinstance(part.get("text"), str)
             else part
             for part in value
         ]
-
-    def _mention(self, text: str) -> str:
-        """`@name` with the name replaced; a bot's user name ends in `bot` and is kept."""
-        at, name = ("@", text[1:]) if text.startswith("@") else ("", text)
-        if normal_name(name).endswith("bot"):
-            return text
-        return at + self._person(_clean(name))
 
     def _row(self, chat: Chat, record: Any) -> tuple[Any, ...]:
         if not isinstance(record, dict):
@@ -398,7 +354,7 @@ class _Rows:
         if edited is not None and edited < posted:
             raise _RefusedError("bad_date", "the record was edited before it was posted")
         service = kind == "service" or "action" in record
-        name, sender_id, sent_by = self._sender(
+        name, sender_id, sent_by = self.people.sender(
             _text_or_none(record, "actor" if service else "from"),
             _sender_id(record, "actor_id" if service else "from_id"),
             service=service,
@@ -408,7 +364,7 @@ class _Rows:
         )
         forwarded = _text_or_none(record, "forwarded_from")
         return (
-            *self._named(chat),
+            *self.people.chat(chat.chat_id, chat.name, personal=chat.personal),
             message_id,
             posted,
             edited,
@@ -416,7 +372,7 @@ class _Rows:
             sender_id,
             sent_by,
             _reply_to(record),
-            None if forwarded is None else self._person(forwarded),
+            None if forwarded is None else self.people.person(forwarded),
             service,
             text,
             entities,
