@@ -12,9 +12,9 @@ from quantlab_assets.adapters.candle_files.naming import (
 )
 from quantlab_assets.adapters.candle_files.raw_rows import (
     UnreadableFileError,
-    declared_interval,
     read_rows,
 )
+from quantlab_assets.domain.candle_columns import declared_interval
 from quantlab_assets.domain.candle_tokens import with_tokens
 from quantlab_assets.domain.candles import (
     RAW_COLUMNS,

@@ -5,13 +5,14 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.adapters.candle_files import columns
-from quantlab_assets.domain.artifact_types import INTERVALS
+from quantlab_assets.adapters.candle_files.columns import by_position
+from quantlab_assets.domain.candle_columns import NAMES, by_header
 
+MAX_COLUMNS: Final = 64
 MAX_RAW_TEXT: Final = 2000
 """Characters of a raw line that the quarantine keeps."""
 
-ROLES: Final = (*columns.NAMES,)
+ROLES: Final = (*NAMES,)
 
 
 class UnreadableFileError(Exception):
@@ -66,13 +67,13 @@ def _csv(text: str, max_rows: int) -> pl.DataFrame:
     )
     first = lines["raw_values"][0]
     separator = max(",;\t|", key=first.count)
-    cells = [cell.strip(' "\t') for cell in first.split(separator, columns.MAX_COLUMNS)]
-    roles = columns.by_header(cells)
+    cells = [cell.strip(' "\t') for cell in first.split(separator, MAX_COLUMNS)]
+    roles = by_header(cells)
     if roles is not None:
         lines = lines.slice(1)
     else:
-        roles = columns.by_position(cells)
-    if roles is None or len(cells) > columns.MAX_COLUMNS:
+        roles = by_position(cells)
+    if roles is None or len(cells) > MAX_COLUMNS:
         raise UnreadableFileError(
             "unknown_shape",
             "the first line is neither a header naming time, open, high, low and close"
@@ -101,7 +102,7 @@ def _csv(text: str, max_rows: int) -> pl.DataFrame:
 def _parquet(data: bytes, max_rows: int) -> pl.DataFrame:
     try:
         schema = pl.read_parquet_schema(io.BytesIO(data))
-        roles = columns.by_header(list(schema)[: columns.MAX_COLUMNS])
+        roles = by_header(list(schema)[:MAX_COLUMNS])
         if roles is None:
             raise UnreadableFileError(
                 "unknown_shape",
@@ -131,13 +132,4 @@ def _parquet(data: bytes, max_rows: int) -> pl.DataFrame:
             else pl.col(names[role]).alias(role)
             for role in ROLES
         ),
-    )
-
-
-def declared_interval() -> pl.Expr:
-    """The interval a row says it has, in seconds: `5m` or `300`; null where it says none."""
-    text = pl.col("interval").str.strip_chars().str.to_lowercase()
-    return pl.coalesce(
-        text.replace_strict(INTERVALS, default=None, return_dtype=pl.Int64),
-        text.cast(pl.Int64, strict=False),
     )
