@@ -1,15 +1,17 @@
 """`ArtifactIOManager`: the only way in which data enters or leaves the lake in the graph."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from quantlab_assets.defs.background_publisher import BackgroundPublisher
 from quantlab_assets.defs.lineage import (
     current_ledger,
     data_version,
@@ -29,9 +31,18 @@ from quantlab_assets.domain.artifacts import (
     PartitionRef,
     Provenance,
 )
-from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
-from quantlab_assets.handlers.publish_partition import publish_partition
-from quantlab_assets.lake import Lake
+from quantlab_assets.domain.errors import (
+    Conflict,
+    QuantlabError,
+    StoreUnavailable,
+    ValidationFailed,
+)
+from quantlab_assets.handlers.publish_partition import (
+    PublishedPartition,
+    finish_partition,
+    publish_partition,
+)
+from quantlab_assets.ports.artifact_store import ArtifactStore
 
 PartitionValue = PartitionOutput | AdditiveOutput
 RangeValue = Iterable[tuple[str, PartitionValue | Callable[[], PartitionValue]]]
@@ -62,6 +73,44 @@ class _Made:
     rows: int
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A partition on its way into the lake, and what to show of it."""
+
+    partition: str
+    future: Future[PublishedPartition] = field(default_factory=Future)
+    tables: tuple[pa.Table, ...] = ()
+    _again: Callable[[], PublishedPartition] | None = None
+
+    def begin(
+        self,
+        store: ArtifactStore,
+        publisher: BackgroundPublisher,
+        ref: PartitionRef,
+        output: PartitionValue,
+        inputs: Callable[[], tuple[LineageInput, ...]],
+        provenance: Provenance,
+    ) -> None:
+        """Build the output and let it be published."""
+        finished = finish_partition(store, ref, output, inputs=inputs, provenance=provenance)
+        self.tables = tuple(draft.table for draft in finished.output.drafts)
+        if isinstance(output, AdditiveOutput):
+            self._again = partial(
+                publish_partition, store, ref, output, inputs=inputs, provenance=provenance
+            )
+        self.future = publisher.put(finished)
+
+    def published(self) -> PublishedPartition:
+        """What it came to. One that grows is built again, here, if another writer was faster: only
+        the thread of the step knows what was read."""
+        try:
+            return self.future.result()
+        except Conflict:
+            if self._again is None:
+                raise
+            return self._again()
+
+
 def artifact_out(
     name: str, artifact_type: ArtifactType, group: str, description: str
 ) -> dg.AssetOut:
@@ -83,8 +132,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
     An asset hands over a `PartitionOutput` (unpartitioned), or an iterable of (partition, output)
     that covers exactly the partitions of the run, in any order. It is consumed one partition at a
-    time, and each partition is published in one transaction, while the next one is computed: memory
-    holds two, and a run that dies keeps the partitions it finished.
+    time. Finished partitions are published while the next one is computed, each whole, together
+    with others that wait: memory holds a bounded number, and a run that dies keeps those published.
 
     An output may be a function that makes it. A partition whose function, or whose publishing,
     fails does not hold up the others: they are published, Dagster is told so, and the step fails at
@@ -154,29 +203,37 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         lake = self.lake.lake
         artifact_type = lake.types.get(_type_name(context.definition_metadata))
         provenance = self.lake.provenance(dg.AssetExecutionContext.get(), key.to_user_string())
+        root = str(lake.settings.artifacts_root)
         loose: set[str] = set()
+        under_way: deque[_UnderWay] = deque()
 
-        def settle(partition: str, published: "Future[_Made]") -> None:
+        def settle(one: _UnderWay) -> None:
             try:
-                made[partition] = published.result()
+                published = one.published()
             except (StoreUnavailable, MemoryError):
                 raise  # it would be the same for every other partition
             except Exception as error:
                 if len(expected) == 1:
                     raise
-                context.log.exception(f"{key.to_user_string()} {partition} failed")
-                failed[partition] = error
+                context.log.exception(f"{key.to_user_string()} {one.partition} failed")
+                failed[one.partition] = error
+                return
+            loose.update(result.artifact.logical_key for result in published.loose)
+            made[one.partition] = _Made(
+                partition_metadata(published, artifact_type, one.tables, root),
+                tuple(artifact.content_hash for artifact in published.artifacts),
+                sum(artifact.row_count for artifact in published.artifacts),
+            )
 
         seen: set[str] = set()
-        under_way: tuple[str, Future[_Made]] | None = None
-        # While one partition is written, mostly waiting for the disk, the next one is computed.
-        with ThreadPoolExecutor(1, "publish") as publisher, ExitStack() as last:
+        # While partitions are written, mostly waiting for the disk, the next ones are computed.
+        with BackgroundPublisher(lake.store) as publisher, ExitStack() as last:
 
             @last.callback
             def finish() -> None:
                 """Also of a body that dies: what is being written by then counts."""
-                if under_way is not None:
-                    settle(*under_way)
+                while under_way:
+                    settle(under_way.popleft())
 
             for partition, output in _by_partition(obj):
                 if partition not in expected or partition in seen:
@@ -185,55 +242,21 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                         f"not one of this run ({min(expected)} to {max(expected)})"
                     )
                 seen.add(partition)
-                one: Future[_Made] = Future()
+                one = _UnderWay(partition)
                 try:
-                    value = output() if callable(output) else output
-                    write = partial(
-                        self._publish_one,
-                        lake,
+                    one.begin(
+                        lake.store,
+                        publisher,
                         PartitionRef(key.to_user_string(), partition),
-                        value,
-                        artifact_type,
+                        _checked(output() if callable(output) else output, artifact_type, loose),
+                        partial(self._edges, key, partition),
                         replace(provenance, params={"partition": partition}),
-                        loose,
                     )
-                    if isinstance(value, PartitionOutput):
-                        # The ledger belongs to this thread: what was read is asked here.
-                        edges = self._edges(key, partition)
-                        one = publisher.submit(write, lambda edges=edges: edges)
-                    else:
-                        one.set_result(write(partial(self._edges, key, partition)))
                 except Exception as error:
-                    one.set_exception(error)
-                before, under_way = under_way, (partition, one)
-                if before is not None:
-                    settle(*before)
-
-    def _publish_one(
-        self,
-        lake: Lake,
-        ref: PartitionRef,
-        output: PartitionValue,
-        artifact_type: ArtifactType,
-        provenance: Provenance,
-        loose: set[str],
-        inputs: Callable[[], tuple[LineageInput, ...]],
-    ) -> _Made:
-        shown: list[pa.Table] = []
-        published = publish_partition(
-            lake.store,
-            ref,
-            _watched(output, artifact_type, shown, loose),
-            inputs=inputs,
-            provenance=provenance,
-        )
-        loose.update(result.artifact.logical_key for result in published.loose)
-        root = str(lake.settings.artifacts_root)
-        return _Made(
-            partition_metadata(published, artifact_type, shown, root),
-            tuple(artifact.content_hash for artifact in published.artifacts),
-            sum(artifact.row_count for artifact in published.artifacts),
-        )
+                    one.future.set_exception(error)
+                under_way.append(one)
+                while under_way and (under_way[0].future.done() or publisher.is_full):
+                    settle(under_way.popleft())
 
     def _edges(self, key: dg.AssetKey, partition: str) -> tuple[LineageInput, ...]:
         return current_ledger().edges(self.lake.lake.store, upstream_partitions(key, partition))
@@ -288,29 +311,28 @@ def _by_partition(
         yield from obj
 
 
-def _watched(
-    output: PartitionValue, artifact_type: ArtifactType, shown: list[pa.Table], loose: set[str]
+def _checked(
+    output: PartitionValue, artifact_type: ArtifactType, published: Container[str]
 ) -> PartitionValue:
-    """The same output, noting the tables it is published with, and refusing drafts of another type.
+    """The same output, refusing drafts of another type than the asset's.
 
-    Loose drafts whose keys are in `loose` have been published by this run: they belong to a raw
-    file, which many days may name.
+    Loose drafts whose keys are in `published` are left out: they belong to a raw file, which many
+    days may name.
     """
 
-    def note(built: PartitionOutput) -> PartitionOutput:
+    def check(built: PartitionOutput) -> PartitionOutput:
         for draft in built.drafts:
             if draft.artifact_type != artifact_type.name:
                 raise ValidationFailed(
                     f"an asset of {artifact_type.name} produced a draft of {draft.artifact_type}"
                 )
-        shown[:] = [draft.table for draft in built.drafts]
-        fresh = tuple(draft for draft in built.loose if draft.logical_key not in loose)
+        fresh = tuple(draft for draft in built.loose if draft.logical_key not in published)
         return replace(built, loose=fresh)
 
     if isinstance(output, PartitionOutput):
-        return note(output)
+        return check(output)
 
     def build(held: Mapping[str, HeldArtifact]) -> PartitionOutput:
-        return note(output.build(held))
+        return check(output.build(held))
 
     return AdditiveOutput(build)

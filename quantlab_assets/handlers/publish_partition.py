@@ -1,12 +1,13 @@
-"""Publish all that one asset partition consists of, in one transaction.
+"""Publish all that asset partitions consist of: each whole, several in one transaction.
 
 The one way in which the asset graph writes to the lake. A partition that grows (`AdditiveOutput`)
 is built from what it holds, published on the condition that it still holds that, and built again if
 another writer was faster: no update is lost.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from quantlab_assets.domain.artifacts import (
     UNSET,
@@ -45,6 +46,18 @@ class PublishedPartition:
         return tuple(result.artifact for result in self.results)
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedPartition:
+    """A partition to publish: what it consists of, made from what, by whom; and, if given, the
+    artifacts its head must still consist of (None: it must have no head)."""
+
+    ref: PartitionRef
+    output: PartitionOutput
+    inputs: tuple[LineageInput, ...]
+    provenance: Provenance
+    expected: frozenset[str] | None | Unset = UNSET
+
+
 def publish_partition(
     store: ArtifactStore,
     ref: PartitionRef,
@@ -55,21 +68,19 @@ def publish_partition(
 ) -> PublishedPartition:
     """Make the head of `ref` exactly the drafts of `output`; publish its loose drafts beside it.
 
-    `inputs` is asked after the output was built, since building it is what reads the inputs.
     Raises what `ArtifactStore.publish_many` raises; `Conflict` for a growing partition only when
     others kept changing it through every attempt.
     """
-    if isinstance(output, PartitionOutput):
-        return _publish(store, ref, output, UNSET, inputs=inputs, provenance=provenance)
     for _ in range(ATTEMPTS):
-        held = _held(store, ref)
-        expected = None if held is None else _ids(held)
-        built = output.build(held or {})
+        finished = finish_partition(store, ref, output, inputs=inputs, provenance=provenance)
         try:
-            return _publish(store, ref, built, expected, inputs=inputs, provenance=provenance)
+            [published] = publish_partitions(store, [finished])
+            return published
         except Conflict:
+            if finished.expected is UNSET:
+                raise
             now = _held(store, ref)
-            if (None if now is None else _ids(now)) == expected:
+            if (None if now is None else _ids(now)) == finished.expected:
                 raise  # nobody moved the head: the content itself is refused
     raise Conflict(
         f"{ref.asset} {ref.partition}: other writers changed it {ATTEMPTS} times in a row; run it "
@@ -77,28 +88,58 @@ def publish_partition(
     )
 
 
-def _publish(
+def finish_partition(
     store: ArtifactStore,
     ref: PartitionRef,
-    output: PartitionOutput,
-    expected: frozenset[str] | None | Unset,
+    output: PartitionOutput | AdditiveOutput,
     *,
     inputs: Callable[[], tuple[LineageInput, ...]],
     provenance: Provenance,
-) -> PublishedPartition:
-    lineage = inputs()
-    requests = [
-        *(_request(draft, provenance, ref, lineage) for draft in output.drafts),
-        *(_request(draft, provenance, None, ()) for draft in output.loose),
+) -> FinishedPartition:
+    """The partition as it is to be published; one that grows is built from what it holds now.
+
+    `inputs` is asked after the output was built, since building it is what reads the inputs.
+    """
+    if isinstance(output, PartitionOutput):
+        return FinishedPartition(ref, output, inputs(), provenance)
+    held = _held(store, ref)
+    built = output.build(held or {})
+    expected = None if held is None else _ids(held)
+    return FinishedPartition(ref, built, inputs(), provenance, expected)
+
+
+def publish_partitions(
+    store: ArtifactStore, partitions: Sequence[FinishedPartition]
+) -> list[PublishedPartition]:
+    """Make the head of each partition exactly its drafts, in one transaction: all or nothing.
+
+    Of many small partitions much faster than one after the other. A loose draft that several of
+    them have is published once, with the first. Raises what `ArtifactStore.publish_many` raises.
+    """
+    requests: list[PublishRequest] = []
+    shares: list[tuple[int, int]] = []
+    loose_keys: set[tuple[str, str]] = set()
+    for one in partitions:
+        for draft in one.output.drafts:
+            requests.append(_request(draft, one.provenance, one.ref, one.inputs))
+        loose = {(draft.artifact_type, draft.logical_key): draft for draft in one.output.loose}
+        fresh = [draft for key, draft in loose.items() if key not in loose_keys]
+        loose_keys.update(loose)
+        requests += [_request(draft, one.provenance, None, ()) for draft in fresh]
+        shares.append((len(one.output.drafts), len(fresh)))
+    heads = [HeadReplacement(one.ref, one.expected) for one in partitions]
+    results = iter(store.publish_many(requests, heads=heads))
+    return [
+        PublishedPartition(
+            ref=one.ref,
+            results=tuple(
+                sorted(islice(results, own), key=lambda result: result.artifact.logical_key)
+            ),
+            loose=tuple(islice(results, beside)),
+            counts=one.output.counts,
+        )
+        for one, (own, beside) in zip(partitions, shares, strict=True)
     ]
-    results = store.publish_many(requests, heads=[HeadReplacement(ref, expected)])
-    count = len(output.drafts)
-    return PublishedPartition(
-        ref=ref,
-        results=tuple(sorted(results[:count], key=lambda result: result.artifact.logical_key)),
-        loose=tuple(results[count:]),
-        counts=output.counts,
-    )
 
 
 def _request(

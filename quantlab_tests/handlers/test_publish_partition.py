@@ -1,6 +1,7 @@
 """Publishing a partition: heads, loose drafts, and growth that loses no update."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -17,7 +18,11 @@ from quantlab_assets.domain.artifacts import (
     SourceFile,
 )
 from quantlab_assets.domain.errors import Conflict
-from quantlab_assets.handlers.publish_partition import publish_partition
+from quantlab_assets.handlers.publish_partition import (
+    finish_partition,
+    publish_partition,
+    publish_partitions,
+)
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 
 DAY = PartitionRef("words", "2025-11-07")
@@ -135,3 +140,33 @@ def test_content_that_is_refused_is_not_tried_again(store):
     with pytest.raises(Conflict, match="tombstoned"):
         publish(store, adding("a", meanwhile=lambda: tries.append(1)))
     assert len(tries) == 1
+
+
+def finished(store, day: str, words: set[str], *, loose: tuple[ArtifactDraft, ...] = ()):
+    output = PartitionOutput((draft(words, f"day={day}"),), loose=loose)
+    ref = PartitionRef("words", day)
+    return finish_partition(store, ref, output, inputs=tuple, provenance=BY)
+
+
+def test_several_partitions_are_published_whole_in_one_transaction(store):
+    loose = draft({"bad"}, f"day=unknown/source={7:016x}", source(7))
+    days = ["2025-11-07", "2025-11-08"]
+    both = [finished(store, day, {day}, loose=(loose,)) for day in days]
+    first, second = publish_partitions(store, both)
+    heads = store.get_heads("words", days)
+    assert [heads[day] for day in days] == [first.artifacts, second.artifacts]
+    assert [a.logical_key for a in (*first.artifacts, *second.artifacts)] == [
+        "day=2025-11-07",
+        "day=2025-11-08",
+    ]
+    assert len(first.loose) == 1
+    assert second.loose == ()
+
+
+def test_one_of_several_that_is_refused_leaves_none(store):
+    publish(store, PartitionOutput((draft({"old"}),)))
+    moved = replace(finished(store, DAY.partition, {"a"}), expected=frozenset())
+    with pytest.raises(Conflict):
+        publish_partitions(store, [finished(store, "2025-11-08", {"b"}), moved])
+    assert held_words(store) == {"old"}
+    assert store.get_heads("words", ["2025-11-08"])["2025-11-08"] is None

@@ -131,17 +131,16 @@ def extract_alerts(
     events = _events(alerts, versions, mentions, replies)
     quarantine = _quarantine(posts, mentions, pairs, disputed, anonymous, alerts)
     outcomes = _outcomes(posts, alerts, quarantine)
-    frames = [
+    of_day = zip(
+        days,
         _by_day(typed(alerts, ALERTS, "day"), days),
         _by_day(typed(events, ALERT_EVENTS, "day"), days),
         _by_day(typed(quarantine, ALERTS_QUARANTINE, "day"), days),
         _by_day(outcomes, days),
-    ]
-    accounting = _accounting(outcomes, days)
-    return {
-        day: Extraction(*of_day, accounting=accounting[day])
-        for day, *of_day in zip(days, *frames, strict=True)
-    }
+        _accounting(outcomes, days),
+        strict=True,
+    )
+    return {day: Extraction(*found) for day, *found in of_day}
 
 
 def _by_day(frame: pl.DataFrame, days: Sequence[date]) -> list[pl.DataFrame]:
@@ -559,22 +558,22 @@ def _outcomes(posts: pl.DataFrame, alerts: pl.DataFrame, quarantine: pl.DataFram
     )
 
 
-def _accounting(outcomes: pl.DataFrame, days: Sequence[date]) -> dict[date, Accounting]:
+def _accounting(outcomes: pl.DataFrame, days: Sequence[date]) -> list[Accounting]:
     counted = outcomes.group_by("day", "outcome", "reason").len().sort("day", "outcome", "reason")
     counts: dict[date, dict[tuple[str, str | None], int]] = {day: {} for day in days}
     for day, outcome, reason, count in counted.iter_rows():
         counts[day][outcome, reason] = count
     seen = dict(outcomes.group_by("day").len().iter_rows())
-    return {
-        day: Accounting(
+    return [
+        Accounting(
             seen=seen.get(day, 0),
             service=found.get(("service", None), 0),
             ignored={str(reason): n for (kind, reason), n in found.items() if kind == "ignored"},
             calling=found.get(("calling", None), 0),
             quarantined=found.get(("quarantined", None), 0),
         )
-        for day, found in counts.items()
-    }
+        for day, found in ((day, counts[day]) for day in days)
+    ]
 
 
 def _agreed(column: str) -> pl.Expr:
