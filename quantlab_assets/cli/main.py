@@ -27,6 +27,7 @@ COMMANDS = {
     "quarantine": "quantlab_assets.cli.quarantine:quarantine",
     "ui": "quantlab_assets.cli.ui:ui",
     "artifacts": "quantlab_assets.cli.artifacts:artifacts",
+    "projections": "quantlab_assets.cli.projections:projections",
     "backup": "quantlab_assets.cli.maintenance:backup",
     "restore": "quantlab_assets.cli.maintenance:restore",
     "du": "quantlab_assets.cli.maintenance:du",
