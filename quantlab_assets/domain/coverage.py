@@ -1,13 +1,14 @@
 """Coverage: how much of the time around each call its slices cover, and why not all of it.
 
-Candles become one sorted array of (series, second) keys; every question is a binary search in it,
-or a reduction over the stretch found. No loop over alerts or candles. docs/candles.md has rules.
+Candles become sorted arrays by series (`coverage_index`); what a horizon holds is found in them by
+compiled passes (`coverage_kernel`). Both are imported when coverage is measured, not before:
+compiled code takes its time to load. docs/candles.md has the rules.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from quantlab_assets.domain.artifact_types import (
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices import GOOD, PARTIAL, network_of_token
 
+if TYPE_CHECKING:
+    from quantlab_assets.domain.coverage_index import CandleIndex
+
 HORIZONS_H: Final = (-4, 1, 4, 12, 24, 48)
 """Hours after the call; negative ones end at the call."""
 MAX_HORIZON_H: Final = 24 * 366
@@ -31,7 +35,6 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 _US: Final = 1_000_000
-_SERIES: Final = ["chain", "mint", "network", "interval_s"]
 _SHIFT: Final = 34  # seconds since 1970 of any year up to 2500 fit below
 
 
@@ -52,10 +55,12 @@ def forward_coverage(
     that covers it best. Raises `ValidationFailed` for horizons of 0, given twice, or over a year.
     """
     _check_horizons(horizons)
-    index = _CandleIndex.of(_with_every_network(candles))
+    from quantlab_assets.domain.coverage_index import CandleIndex
+
+    index = CandleIndex.of(_with_every_network(candles))
     asked = _asked(alerts, index)
     covered = _cover(asked, np.array(horizons, dtype=np.int64), index, windows, newest_ts)
-    best = _best_network(covered)
+    best = _best_network(covered) if len(asked.alert) > alerts.height else covered
     frame = best.join(
         alerts.with_row_index("alert").select(
             "alert", "alert_id", "chain", "mint", "caller_name_norm", "alert_ts_utc"
@@ -75,7 +80,10 @@ def coverage_gaps(
     `head` gaps reach the window's start, `tail` gaps its end, `inner` gaps have candles on both
     sides. Windows of one series that touch count as one.
     """
-    index = _CandleIndex.of(candles)
+    from quantlab_assets.domain.coverage_index import CandleIndex
+    from quantlab_assets.domain.coverage_kernel import find_holes
+
+    index = CandleIndex.of(candles)
     merged = _merged_windows(windows, index)
     step = merged.interval_s
     start = _ceil_to(merged.start, step)
@@ -86,19 +94,18 @@ def coverage_gaps(
     first = np.where(empty, end, index.at(low))
     after_last = np.where(empty, end, index.at(high - 1) + step)
 
-    inner = np.flatnonzero(
-        (np.diff(index.series, append=-1) == 0)
-        & (np.diff(index.ts, append=0) > index.interval_s[index.series])
-    )
-    home = merged.holding(index.series[inner], index.ts[inner])
-    inner = inner[(home >= 0) & (index.ts[inner + 1] < end[home])]
-    inner_step = index.interval_s[index.series[inner]]
+    row, series = find_holes(index.rows)
+    hole_start, hole_end = index.at(row), index.at(row + 1)
+    home = merged.holding(series, hole_start)
+    inner = (home >= 0) & (hole_end < _pick(end, home))
+    series, hole_end = series[inner], hole_end[inner]
+    hole_start = hole_start[inner] + index.rows.step_us[series] // _US
     gaps = pl.DataFrame(
         {
-            "series": np.concatenate((merged.series, index.series[inner], merged.series)),
-            "start": np.concatenate((start, index.ts[inner] + inner_step, after_last)),
-            "end": np.concatenate((first, index.ts[inner + 1], end)),
-            "kind": ["head"] * len(start) + ["inner"] * len(inner) + ["tail"] * len(start),
+            "series": np.concatenate((merged.series, series, merged.series)),
+            "start": np.concatenate((start, hole_start, after_last)),
+            "end": np.concatenate((first, hole_end, end)),
+            "kind": ["head"] * len(start) + ["inner"] * len(series) + ["tail"] * len(start),
         }
     ).filter(pl.col("end") > pl.col("start"))
     frame = (
@@ -152,106 +159,6 @@ def coverage_summary(days: Mapping[date, pl.DataFrame]) -> pl.DataFrame:
 def to_table(frame: pl.DataFrame, artifact_type: ArtifactType) -> pa.Table:
     """The frame as a table of exactly the type's schema."""
     return frame.select(artifact_type.schema.names).to_arrow().cast(artifact_type.schema)
-
-
-@dataclass(frozen=True, slots=True)
-class _CandleIndex:
-    """Distinct candles sorted by series, then time. A series is one token, network and interval.
-
-    `keys` are strictly ascending; `series` and `ts` (seconds) say the same in two columns; the
-    counts are prefix sums, one longer than the candles. `names` describes the series by number, and
-    series of one token follow one another, the finest interval first.
-    """
-
-    keys: Ints
-    series: Ints
-    ts: Ints
-    traded_before: Ints
-    active_before: Ints
-    interval_s: Ints
-    names: pl.DataFrame
-
-    @classmethod
-    def of(cls, candles: pl.DataFrame) -> "_CandleIndex":
-        """Index candles (columns of `ohlcv_slice_v2`); those off their interval's grid are none."""
-        us = pl.col("ts").cast(pl.Int64)
-        rows = (
-            candles.lazy()
-            .filter(us % (pl.col("interval_s") * _US) == 0)
-            .select(
-                "chain",
-                pl.col("token_address").alias("mint"),
-                network_of_token("token_chain", "chain").alias("network"),
-                "interval_s",
-                (us // _US).alias("ts"),
-                (pl.col("volume").fill_nan(None) > 0).fill_null(False).alias("traded"),
-                (pl.col("high") > pl.col("low")).alias("moved"),
-            )
-            .collect()
-        )
-        runs = np.flatnonzero(
-            rows.select(
-                pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in _SERIES)
-                | (pl.int_range(pl.len()) == 0)
-            )
-            .to_series()
-            .to_numpy()
-        )
-        heads = rows[runs].select(_SERIES)
-        names = (
-            heads.unique()
-            .sort(_SERIES)
-            .with_row_index("series")
-            .with_columns(pl.col("series").cast(pl.Int64))
-        )
-        numbers = heads.join(
-            names, on=_SERIES, how="left", nulls_equal=True, maintain_order="left"
-        )["series"].to_numpy()
-        series = np.repeat(numbers, np.diff(np.append(runs, rows.height)))
-        ts = rows["ts"].to_numpy()
-        keys = (series << _SHIFT) + ts
-        traded = rows["traded"].to_numpy()
-        active = traded | rows["moved"].to_numpy()
-        if not bool((np.diff(keys) > 0).all()):
-            order = np.argsort(keys, kind="stable")
-            keys, firsts = np.unique(keys[order], return_index=True)
-            series, ts = series[order][firsts], ts[order][firsts]
-            # A candle held by several slices was traded if it was in any of them.
-            traded = np.logical_or.reduceat(traded[order], firsts)
-            active = np.logical_or.reduceat(active[order], firsts)
-        return cls(
-            keys=keys,
-            series=series,
-            ts=ts,
-            traded_before=np.concatenate(([0], np.cumsum(traded, dtype=np.int64))),
-            active_before=np.concatenate(([0], np.cumsum(active, dtype=np.int64))),
-            interval_s=names["interval_s"].to_numpy(),
-            names=names,
-        )
-
-    def between(self, series: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints]:
-        """Positions `[low, high)` of a series' candles with `start <= ts < end`."""
-        low = np.searchsorted(self.keys, (series << _SHIFT) + start)
-        return low, np.searchsorted(self.keys, (series << _SHIFT) + end)
-
-    def at(self, position: Ints) -> Ints:
-        """The times at positions; any number where there is no such position."""
-        if len(self.ts) == 0:
-            return np.zeros_like(position)
-        return self.ts[np.clip(position, 0, len(self.ts) - 1)]
-
-    def longest_step(self, low: Ints, high: Ints) -> Ints:
-        """The longest time between neighbours among candles `[low, high)`; 0 for one or none."""
-        several = high - low > 1
-        if not several.any():
-            return np.zeros_like(low)
-        # `reduceat` takes pairs of bounds; in order of `low` the stretches between them stay short.
-        wanted = np.flatnonzero(several)
-        wanted = wanted[np.argsort(low[wanted], kind="stable")]
-        bounds = np.column_stack((low[wanted], high[wanted] - 1)).ravel()
-        longest = np.zeros_like(low)
-        longest[wanted] = np.maximum.reduceat(np.diff(self.ts, append=0), bounds)[::2]
-        return longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +217,7 @@ def _with_every_network(candles: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([candles, copies.select(candles.columns)])
 
 
-def _asked(alerts: pl.DataFrame, index: _CandleIndex) -> _Asked:
+def _asked(alerts: pl.DataFrame, index: "CandleIndex") -> _Asked:
     """Pair every alert with the tokens whose slices count for it, or once with none."""
     tokens = index.names.group_by("chain", "mint", "network").agg(
         pl.col("series").min().alias("finest"), pl.len().cast(pl.Int64).alias("intervals")
@@ -358,55 +265,42 @@ def _asked(alerts: pl.DataFrame, index: _CandleIndex) -> _Asked:
 def _cover(
     asked: _Asked,
     horizons: Ints,
-    index: _CandleIndex,
+    index: "CandleIndex",
     windows: pl.DataFrame,
     newest_ts: datetime | None,
 ) -> pl.DataFrame:
     """Measure every (alert, network, horizon)."""
+    from quantlab_assets.domain.coverage_kernel import measure
+
     hours = np.tile(horizons, len(asked.alert))
     pair = np.repeat(np.arange(len(asked.alert)), len(horizons))
     alert_us = asked.alert_us[pair]
     edge_us = alert_us + hours * 3600 * _US
     start = _ceil_to(np.minimum(alert_us, edge_us), _US) // _US
     end = _ceil_to(np.maximum(alert_us, edge_us), _US) // _US
-
-    finest, intervals = asked.finest[pair], asked.intervals[pair]
-    series = finest.copy()
-    low, high = index.between(series, start, end)
-    for rank in range(1, int(intervals.max(initial=0))):
-        coarser = np.flatnonzero((low == high) & (intervals > rank))
-        trial = finest[coarser] + rank
-        trial_low, trial_high = index.between(trial, start[coarser], end[coarser])
-        found = trial_high > trial_low
-        at = coarser[found]
-        series[at], low[at], high[at] = trial[found], trial_low[found], trial_high[found]
-
-    has_series = series >= 0
-    step = (
-        np.where(has_series, index.interval_s[series], 1)
-        if len(index.interval_s)
-        else start * 0 + 1
+    rows = index.rows
+    held = measure(
+        asked.alert_us, asked.finest, asked.intervals, horizons * 3600 * _US, rows, index.blocks
     )
+    series, low, high = held.series, held.low, held.high
+    has_series = series >= 0
+    step = np.where(has_series, _pick(rows.step_us, series) // _US, 1)
     first_point = _ceil_to(start, step)
     expected = np.where(has_series, (_ceil_to(end, step) - first_point) // step, 0)
-    actual = np.where(has_series, high - low, 0)
-    low, high = np.where(has_series, low, 0), np.where(has_series, high, 0)
+    actual = high - low
     present = actual > 0
     last_point = first_point + (expected - 1) * step
     first, last = index.at(low), index.at(high - 1)
     head = np.where(present, (first - first_point) // step, 0)
     tail = np.where(present, (last_point - last) // step, 0)
     inner = expected - actual - head - tail
-    longest_inner = np.maximum(index.longest_step(low, high) - step, 0)
+    longest_inner = np.maximum(held.longest_us // _US - step, 0)
     longest = np.where(
         present, np.maximum(np.maximum(head, tail) * step, longest_inner), expected * step
     )
     ratio = np.where(expected > 0, actual / np.maximum(expected, 1), 0.0)
-    active = index.active_before[high] - index.active_before[low]
-
-    edges = np.searchsorted(index.keys, np.stack((series, series + 1)) << _SHIFT)
-    candles_before = has_series & (low > edges[0])
-    candles_after = has_series & (high < edges[1])
+    candles_before = has_series & (low > _pick(rows.start, series))
+    candles_after = has_series & (high < _pick(rows.stop, series))
     merged = _merged_windows(windows, index)
     home = merged.holding(series, first_point)
     windowed = np.isin(series, merged.series)
@@ -420,22 +314,21 @@ def _cover(
     late = np.where(candles_before, 0, np.where(present, head, 1 * candles_after))
     early = np.where(candles_after, 0, np.where(present, tail, 1 * candles_before))
     holes = np.where(present, inner + head + tail - late - early, 0)
-    silent = (active == 0) & present
-    reason = np.select(
-        [
-            expected == 0,
-            silent & (ratio >= PARTIAL),
-            ratio >= GOOD,
-            beyond,
-            not_elapsed,
-            (late >= early) & (late >= holes) & (late > 0),
-            (early >= holes) & (early > 0),
-        ],
-        ["no_slice", "dead", "ok", "beyond_window", "not_elapsed", "starts_late", "ends_early"],
+    silent = (held.active == 0) & present
+    reason = _first_true(
+        {
+            "no_slice": expected == 0,
+            "dead": silent & (ratio >= PARTIAL),
+            "ok": ratio >= GOOD,
+            "beyond_window": beyond,
+            "not_elapsed": not_elapsed,
+            "starts_late": (late >= early) & (late >= holes) & (late > 0),
+            "ends_early": (early >= holes) & (early > 0),
+        },
         "gaps",
     )
-    grade = np.select(
-        [~present, ratio >= GOOD, ratio >= PARTIAL], ["none", "good", "partial"], "poor"
+    grade = _first_true(
+        {"none": ~present, "good": ratio >= GOOD, "partial": ratio >= PARTIAL}, "poor"
     )
     return pl.DataFrame(
         {
@@ -445,7 +338,7 @@ def _cover(
             "interval_s": step,
             "expected_candles": expected,
             "actual_candles": actual,
-            "traded_candles": index.traded_before[high] - index.traded_before[low],
+            "traded_candles": held.traded,
             "coverage_ratio": ratio,
             "first_candle_delay_s": first - start,
             "longest_gap_s": longest,
@@ -464,8 +357,6 @@ def _cover(
 
 def _best_network(covered: pl.DataFrame) -> pl.DataFrame:
     """Where several networks may cover an alert, the one that covers most over all horizons."""
-    if covered["network"].null_count() == covered.height:
-        return covered
     totals = (
         covered.group_by("alert", "network")
         # Whole numbers, so that the sum does not depend on its order.
@@ -478,7 +369,7 @@ def _best_network(covered: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _merged_windows(windows: pl.DataFrame, index: _CandleIndex) -> _Windows:
+def _merged_windows(windows: pl.DataFrame, index: "CandleIndex") -> _Windows:
     """The windows of the series that have candles; those that overlap or touch become one.
 
     A window of an unknown network holds for every network the address is known on, as its candles.
@@ -520,6 +411,12 @@ def _as_type(frame: pl.DataFrame, artifact_type: ArtifactType) -> pl.DataFrame:
 def _ceil_to(value: Ints, step: Ints | int) -> Ints:
     """The next multiple of the step at or after a value."""
     return -(-value // step) * step
+
+
+def _first_true(conditions: Mapping[str, Flags], otherwise: str) -> pl.Series:
+    """For each place the name of the first condition that holds there."""
+    numbers = np.select(list(conditions.values()), list(range(len(conditions))), len(conditions))
+    return pl.Series([*conditions, otherwise]).gather(numbers)
 
 
 def _pick(values: Ints, at: Ints) -> Ints:
