@@ -247,7 +247,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
-_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+compact_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -467,7 +467,7 @@ def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
         entities += _buttons(record["inline_bot_buttons"])
     if not entities:
         return text, "[]"
-    return text, _clean(_compact(entities))
+    return text, _clean(compact_json(entities))
 
 
 def _entities(parts: Any) -> list[dict[str, str]]:

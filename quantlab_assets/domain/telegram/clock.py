@@ -188,7 +188,7 @@ class _Facts:
 
     @property
     def evidence(self) -> npt.NDArray[np.bool_]:
-        return self.shown != NONE
+        return np.not_equal(self.shown, NONE)
 
     def label_names(self) -> tuple[str, ...]:
         return tuple(offset_label(each) for each in self.labels)

@@ -1,0 +1,271 @@
+"""Cuts a page of an HTML export into its messages, in bounded memory.
+
+A window of the page is cut where Telegram Desktop begins a message, and parsed as a whole; if the
+parser sees one element for each cut, in their order, that is what the messages are. Where it does
+not (another way of writing tags, a comment or a script around messages, one that is not closed) the
+window is cut again by a scanner that knows what hides markup, and every message is parsed by
+itself, so that damage stays where it is.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from quantlab_assets.domain.errors import ValidationFailed
+
+MAX_TAGS: Final = 1_500
+"""Most tags a message may have; Telegram's own cards have about a hundred."""
+MAX_HEAD_BYTES: Final = 4 << 20
+"""How far into a page its first message may be."""
+
+_WINDOW: Final = 1 << 20
+_START: Final = b'<div class="message '
+_MARK: Final = re.compile(
+    rb"<(?:div\b[^<>]{0,1000}?\bclass\s*=\s*[\"']?\s*(?P<message>message)(?=[\s\"'>])"
+    rb"|(?P<comment>!--)"
+    rb"|(?P<raw>script|style|textarea|title|template|xmp|iframe|noembed|noframes|plaintext)\b)",
+    re.IGNORECASE,
+)
+"""What begins a message, and what hides markup until it is closed."""
+_END: Final = re.compile(rb"</(?:body|html)\s*>\s*(?:</html\s*>\s*)?$", re.IGNORECASE)
+_TAIL: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A message as it stands in its page: where, its bytes (of one over the limit the first), how
+    many it has, and its parsed element (None if it is not parsed, with `why` as code and reason).
+    """
+
+    offset: int
+    content: bytes
+    size: int
+    node: LexborNode | None
+    attributes: Mapping[str, str | None]
+    why: tuple[str, str] | None = None
+
+
+class PageReader:
+    """The messages of one page, in their order.
+
+    `title` is the chat's name as the page's header has it, known once the first message is read.
+    Raises `ValidationFailed` if the page is no export, or is damaged beyond its messages.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, *, max_bytes: int, kept_bytes: int) -> None:
+        self.title: str | None = None
+        self._name = name
+        self._file = file
+        self._max_bytes = max_bytes
+        self._kept_bytes = kept_bytes
+        self._data = b""
+        self._at = 0
+        self._whole = False
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every message of the page."""
+        if not self._skip_head():
+            return
+        while True:
+            self._fill(_WINDOW)
+            if not self._data:
+                return
+            pieces = self._quick()
+            if pieces is None:
+                yield from self._exact()
+            else:
+                yield from pieces
+
+    def _fill(self, size: int) -> None:
+        missing = size - len(self._data)
+        parts = [self._data]
+        while missing > 0 and not self._whole:
+            more = self._file.read(missing)
+            if not more:
+                self._whole = True
+                tail = b"".join(parts)[-_TAIL:]
+                if not _END.search(tail):
+                    raise ValidationFailed(
+                        f"{self._name}: cut off, it does not end in </html>; export it again"
+                    )
+            parts.append(more)
+            missing -= len(more)
+        if len(parts) > 1:
+            self._data = b"".join(parts)
+
+    def _drop(self, size: int) -> None:
+        self._data = self._data[size:]
+        self._at += size
+
+    def _skip_head(self) -> bool:
+        """Read up to the first message; False if the page has none."""
+        window = _WINDOW
+        while True:
+            self._fill(window)
+            first, _ = self._marks(0)
+            if first or self._whole or len(self._data) > MAX_HEAD_BYTES:
+                break
+            window *= 2
+        head = self._data[: first[0]] if first else self._data[:MAX_HEAD_BYTES]
+        tree = LexborHTMLParser(head) if head.count(b"<") <= MAX_TAGS else None
+        name = None if tree is None else tree.css_first(".page_header .text, .page_header .bold")
+        self.title = None if name is None else name.text().strip() or None
+        if not first:
+            if name is None or tree is None or tree.css_first(".history") is None:
+                raise ValidationFailed(
+                    f"{self._name}: not a Telegram export; expected a page of Telegram Desktop's "
+                    "HTML export, with messages"
+                )
+            return False
+        self._drop(first[0])
+        return True
+
+    def _marks(self, begin: int) -> tuple[list[int], int]:
+        """Where messages begin in the window, and how far the scanner could tell."""
+        found = []
+        data, at = self._data, begin
+        while mark := _MARK.search(data, at):
+            if mark["message"]:
+                found.append(mark.start())
+                at = mark.end()
+                continue
+            closed = self._closed(mark)
+            if closed < 0:
+                return found, mark.start()
+            at = closed
+        return found, len(data)
+
+    def _closed(self, mark: re.Match[bytes]) -> int:
+        """Where what hides markup ends; -1 if not in this window."""
+        if mark["comment"]:
+            # `<!-->` and `<!--->` are whole comments.
+            end = self._data.find(b"-->", mark.end() - 2)
+            return -1 if end < 0 else end + 3
+        end_tag = re.compile(rb"</" + mark["raw"] + rb"[\s/>]", re.IGNORECASE)
+        close = end_tag.search(self._data, mark.end())
+        return -1 if close is None else close.end()
+
+    def _quick(self) -> list[Piece] | None:
+        """The messages that end in the window, parsed together; None if that is not safe."""
+        data = self._data
+        starts = []
+        at = data.find(_START)
+        if at != 0:
+            return None
+        while at >= 0:
+            starts.append(at)
+            at = data.find(_START, at + 1)
+        end = len(data)
+        if not self._whole:
+            end = starts.pop()
+            if not starts:
+                return None
+        bounds = [*starts[1:], end]
+        for begin, stop in zip(starts, bounds, strict=True):
+            if stop - begin > self._max_bytes or data.count(b"<", begin, stop) > MAX_TAGS:
+                return None
+        tree = _parsed(data[:end].replace(_START, b" " + _START))
+        elements = [] if tree.body is None else list(tree.body.iter())
+        if len(elements) < len(starts):
+            return None
+        pieces = []
+        for begin, stop, node in zip(starts, bounds, elements, strict=False):
+            attributes = node.attributes
+            if not (attributes.get("class") or "").startswith("message "):
+                return None
+            pieces.append(Piece(self._at + begin, data[begin:stop], stop - begin, node, attributes))
+        for extra in elements[len(starts) :]:
+            if _is_message(extra.attributes):
+                return None
+        self._drop(end)
+        return pieces
+
+    def _exact(self) -> Iterator[Piece]:
+        """The messages that end in the window, each parsed by itself; at least one."""
+        window = len(self._data)
+        while True:
+            starts, known = self._marks(0)
+            closed = known == len(self._data)
+            if closed and self._whole:
+                bounds = [*starts[1:], known]
+                break
+            if len(starts) > 1:
+                known = starts[-1]
+                bounds, starts = starts[1:], starts[:-1]
+                break
+            if self._whole:
+                raise ValidationFailed(
+                    f"{self._name}: damaged at byte {self._at + known}: a comment or script is "
+                    "never closed; export it again"
+                )
+            if window > self._max_bytes:
+                yield self._oversized()
+                return
+            window *= 2
+            self._fill(window)
+        pieces = [
+            read_piece(
+                self._data[begin:stop],
+                offset=self._at + begin,
+                max_bytes=self._max_bytes,
+                kept_bytes=self._kept_bytes,
+            )
+            for begin, stop in zip(starts, bounds, strict=True)
+        ]
+        self._drop(bounds[-1] if bounds else known)
+        yield from pieces
+
+    def _oversized(self) -> Piece:
+        """A message over the limit: its first bytes; the rest is read past."""
+        offset, kept, size = self._at, self._data[: self._kept_bytes], 0
+        while True:
+            starts, _ = self._marks(0 if size else 1)
+            if starts:
+                size += starts[0]
+                self._drop(starts[0])
+                break
+            if self._whole:
+                size += len(self._data)
+                self._drop(len(self._data))
+                break
+            # What may be the beginning of a mark stays.
+            past = len(self._data) - _TAIL
+            size += past
+            self._drop(past)
+            self._fill(_WINDOW)
+        why = f"the record has {size} bytes; no message is that large"
+        return Piece(offset, kept, size, None, {}, ("oversized_record", why))
+
+
+def read_piece(
+    content: bytes, *, offset: int = 0, max_bytes: int = 1 << 62, kept_bytes: int = 1 << 62
+) -> Piece:
+    """One message by itself, as it stands in its page."""
+    size, kept = len(content), content[:kept_bytes]
+    if size > max_bytes:
+        why = f"the record has {size} bytes; no message is that large"
+        return Piece(offset, kept, size, None, {}, ("oversized_record", why))
+    if (tags := content.count(b"<")) > MAX_TAGS:
+        why = f"the record has {tags} tags; no message has that many"
+        return Piece(offset, kept, size, None, {}, ("unknown_shape", why))
+    tree = _parsed(content)
+    for node in [] if tree.body is None else tree.body.iter():
+        attributes = node.attributes
+        if _is_message(attributes):
+            return Piece(offset, content, size, node, attributes)
+    why = "the record's tags do not make a message"
+    return Piece(offset, kept, size, None, {}, ("unknown_shape", why))
+
+
+def _parsed(content: bytes) -> LexborHTMLParser:
+    """Line breaks of the file are spaces, as HTML has it; a NUL is dropped by HTML and would join
+    what stands around it."""
+    plain = content.replace(b"\n", b" ").replace(b"\r", b" ")
+    return LexborHTMLParser(plain.replace(b"\0", "�".encode()) if b"\0" in plain else plain)
+
+
+def _is_message(attributes: Mapping[str, str | None]) -> bool:
+    return "message" in (attributes.get("class") or "").split()
