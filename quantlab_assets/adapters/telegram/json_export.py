@@ -434,7 +434,7 @@ def _decoded(record: Record | Scalar) -> Any:
         try:
             text = record.decode()
             try:
-                return _decode_usual(text)
+                return _decode_usual(record)
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
                 return _decode(text)
         except UnicodeDecodeError:
@@ -510,9 +510,9 @@ def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
     if not isinstance(parts, list):
         raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
     try:
-        text = _clean("".join([_text_of(part) for part in parts]))
-    except (TypeError, KeyError):
-        raise _RefusedError("unknown_shape", "a part of text holds no text") from None
+        text = _clean("".join([part if type(part) is str else part.text for part in parts]))
+    except (AttributeError, TypeError):
+        text = _clean("".join(map(_text_of, parts)))
     if len(text) > MAX_TEXT:
         raise _RefusedError("oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}")
     entities = _entities(told or parts)
@@ -523,10 +523,11 @@ def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
     return text, compact_json(entities)
 
 
-def _text_of(part: Any) -> Any:
-    if type(part) is str:
-        return part
-    return part.text if type(part) is _Entity else part["text"]
+def _text_of(part: Any) -> str:
+    text = part.get("text") if type(part) is dict else getattr(part, "text", part)
+    if type(text) is not str:
+        raise _RefusedError("unknown_shape", "a part of text holds no text")
+    return text
 
 
 def _entities(parts: Any) -> list[Any]:

@@ -21,7 +21,7 @@ _EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
 _LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"
 _HEX_WORD: Final = r"0[xX][0-9a-fA-F]+"
 _RUN: Final = r"[1-9A-HJ-NP-Za-km-z]{32,}"
-_LOWERED: Final = r"\b[1-9a-z]{32,44}\b"
+_LOWERED: Final = r"(?-u:\b)[1-9a-z]{32,44}(?-u:\b)"
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _BASE58_CHARS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")

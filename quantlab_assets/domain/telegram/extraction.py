@@ -28,7 +28,7 @@ REPLY_WINDOW: Final = timedelta(minutes=5)
 """How long after a message a bot's reply can still resolve it."""
 
 _MESSAGE: Final = ["day", "chat_id", "message_id"]
-_ENTITIES: Final = pl.List(pl.Struct({"type": pl.String, "text": pl.String, "href": pl.String}))
+_ENTITIES: Final = pl.List(pl.Struct({"href": pl.String}))
 _TIME: Final = pl.Datetime("us", "UTC")
 _REPLIES: Final = pl.Schema(
     {

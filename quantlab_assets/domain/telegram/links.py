@@ -8,7 +8,11 @@ import polars as pl
 from quantlab_assets.domain.telegram.networks import network_of
 from quantlab_assets.domain.telegram.rules import ADDRESS, Rules
 
-_URL: Final = r"(?i)(?:https?://|\b(?:[a-z0-9-]+\.)+[a-z]{2,24}/)[^\s<>\"'`]*"
+_URL: Final = (
+    r"(?:[Hh][Tt][Tt][Pp][Ss]?://|(?-u:\b)(?:[0-9A-Za-z-]+\.)+[A-Za-z]{2,24}/)[^\s<>\"'`]*"
+)
+"""ASCII throughout, also the boundary: links stand right behind emoji and letters of other scripts,
+and the boundaries of Unicode make the search ten times slower."""
 
 _AT_ONCE: Final = 10_000
 """Links classified together: each takes up to 2 KiB meanwhile."""
@@ -20,7 +24,7 @@ LINK_ADDRESSES: Final = pl.Schema(
 
 def separated(text: pl.Expr) -> pl.Expr:
     """The text with every `http(s)://` set off by a space: feeds glue links to words."""
-    return text.str.replace_all(r"(?i)(https?://)", " ${1}")
+    return text.str.replace_all(r"([Hh][Tt][Tt][Pp][Ss]?://)", " ${1}")
 
 
 def urls_in(text: pl.Expr) -> pl.Expr:
