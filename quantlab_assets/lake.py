@@ -20,6 +20,7 @@ from quantlab_assets.settings import TYPES_VARIABLE, Settings
 if TYPE_CHECKING:
     import polars as pl
 
+    from quantlab_assets.adapters.clickhouse import ClickHouseCandles
     from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
     from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
@@ -63,9 +64,19 @@ class Lake:
     @cached_property
     def projections(self) -> "DuckdbProjections":
         """The `ProjectionBuilder`: disposable DuckDB files."""
-        from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
+        from quantlab_assets.adapters.duckdb_projection import DuckdbProjections, ProjectionLimits
+        from quantlab_assets.adapters.manifest_records import ManifestRecords
+        from quantlab_assets.adapters.parquet_store.projection_requests import ManifestRequests
 
-        return DuckdbProjections(self.settings.projection_cache, self.store, self.store, self.types)
+        return DuckdbProjections(
+            self.settings.projection_cache,
+            self.store,
+            self.store,
+            self.types,
+            ProjectionLimits(cache=self.settings.projection_budget),
+            records=ManifestRecords(self.store.database),
+            requests=ManifestRequests(self.store.database),
+        )
 
     @cached_property
     def tracker(self) -> "ExperimentLedger":
@@ -187,16 +198,30 @@ class Lake:
 
     @cached_property
     def candle_source(self) -> "CandleSource":
-        """The candle files in the inbox."""
-        from quantlab_assets.adapters.candle_files import CandleFolder
+        """The candle files in the inbox, or the table of the configured ClickHouse."""
+        return self.open_candle_source()
 
+    def open_candle_source(self) -> "CandleSource":
+        """As `candle_source`, with a look of its own: what a source has is looked at once."""
         folder = self.settings.candle_inbox
         if folder is None:
-            raise StoreUnavailable(
-                "QUANTLAB_CANDLES names a ClickHouse, which this version cannot read yet; give a "
-                "folder"
-            )
+            return self.candle_database
+        from quantlab_assets.adapters.candle_files import CandleFolder
+
         return CandleFolder(folder, self.settings.candle_index)
+
+    @property
+    def candle_database(self) -> "ClickHouseCandles":
+        """The table of the configured ClickHouse, unopened. There must be one."""
+        from quantlab_assets.adapters.clickhouse import (
+            ClickHouseCandles,
+            Connection,
+            read_mapping,
+        )
+
+        dsn = self.settings.candle_database
+        assert dsn is not None
+        return ClickHouseCandles(Connection(dsn), read_mapping(self.settings.clickhouse_mapping))
 
     @cached_property
     def experiments(self) -> "Experiments":
@@ -282,9 +307,9 @@ class Lake:
 
     def research(self) -> "Projection":
         """The projection of all that is active, built first if the lake has changed since."""
-        from quantlab_assets.handlers.build_projection import research_request
+        from quantlab_assets.handlers.build_projection import build_research
 
-        return self.projections.build(research_request(self.store))
+        return build_research(self.projections)
 
     @contextmanager
     def query_session(

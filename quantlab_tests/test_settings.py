@@ -37,6 +37,7 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
             "QUANTLAB_TELEGRAM_INBOX": "/t",
             "QUANTLAB_CANDLES": "/k",
             "DAGSTER_HOME": "/d",
+            "PROJECTION_CACHE_BUDGET": "2GB",
         }
     )
     assert settings == Settings(
@@ -48,6 +49,7 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
         telegram_inbox=Path("/t"),
         candles=Path("/k"),
         dagster_home=Path("/d"),
+        projection_budget="2GB",
     )
     assert Settings.from_environment(environ={"EXPERIMENT_DB": "/e.duckdb"}).experiment_db == Path(
         "/e.duckdb"

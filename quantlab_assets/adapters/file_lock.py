@@ -26,11 +26,28 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _acquire(path: Path, *, wait: bool) -> int | None:
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock together with others while inside; the last one removes its file."""
+    descriptor = _acquire(path, wait=True, kind=fcntl.LOCK_SH)
+    assert descriptor is not None
+    try:
+        yield
+    finally:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def _acquire(path: Path, *, wait: bool, kind: int = fcntl.LOCK_EX) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
             if _is_still(path, descriptor):
                 return descriptor
         except BlockingIOError:

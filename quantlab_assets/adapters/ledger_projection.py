@@ -30,7 +30,7 @@ from quantlab_assets.domain.errors import StoreUnavailable
 
 FORMAT: Final = 1
 _TS: Final = pa.timestamp("us", tz="UTC")
-_SCHEMAS: Final = {
+SCHEMAS: Final = {
     "experiments": pa.schema(
         [
             ("experiment_id", pa.string()),
@@ -77,10 +77,10 @@ def project_ledger(database: ManifestDatabase, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(path.with_suffix(".lock")):
             with database.reading() as connection:
-                state = _state(connection)
+                state = ledger_state(connection)
                 if path.is_file() and _marked(mark) == state:
                     return path
-                tables = _tables(connection)
+                tables = ledger_tables(connection)
             mark.unlink(missing_ok=True)
             _write(tables, path)
             mark.write_text(json.dumps(state), encoding="utf-8")
@@ -89,7 +89,7 @@ def project_ledger(database: ManifestDatabase, path: Path) -> Path:
     return path
 
 
-def _state(connection: Connection) -> dict[str, Any]:
+def ledger_state(connection: Connection) -> dict[str, Any]:
     """What the projection depends on: the last event, and which inputs are superseded."""
     gone = connection.scalars(
         select(artifacts.c.artifact_id)
@@ -111,7 +111,8 @@ def _marked(mark: Path) -> Any:
         return None
 
 
-def _tables(connection: Connection) -> dict[str, pa.Table]:
+def ledger_tables(connection: Connection) -> dict[str, pa.Table]:
+    """The ledger as tables, in the order of their keys."""
     held = connection.execute(select(experiments).order_by(experiments.c.experiment_id)).all()
     definitions = [json.loads(row.definition_json) for row in held]
     stale = set(
@@ -126,7 +127,7 @@ def _tables(connection: Connection) -> dict[str, pa.Table]:
         {
             **{
                 name: getattr(row, name)
-                for name in _SCHEMAS["experiments"].names
+                for name in SCHEMAS["experiments"].names
                 if name in row._fields
             },
             "stale": row.input_set_id in stale,
@@ -152,9 +153,9 @@ def _tables(connection: Connection) -> dict[str, pa.Table]:
         select(experiment_events).order_by(experiment_events.c.event_id)
     ).all()
     return {
-        "experiments": pa.Table.from_pylist(rows, schema=_SCHEMAS["experiments"]),
+        "experiments": pa.Table.from_pylist(rows, schema=SCHEMAS["experiments"]),
         "input_sets": _table("input_sets", members),
-        "experiment_outputs": pa.Table.from_pylist(outputs, schema=_SCHEMAS["experiment_outputs"]),
+        "experiment_outputs": pa.Table.from_pylist(outputs, schema=SCHEMAS["experiment_outputs"]),
         "experiment_events": _table("experiment_events", events),
     }
 
@@ -162,8 +163,8 @@ def _tables(connection: Connection) -> dict[str, pa.Table]:
 def _table(name: str, rows: Sequence[Row[Any]]) -> pa.Table:
     ask: Callable[[Row[Any], str], Any] = getattr
     return pa.table(
-        {field: [ask(row, field) for row in rows] for field in _SCHEMAS[name].names},
-        schema=_SCHEMAS[name],
+        {field: [ask(row, field) for row in rows] for field in SCHEMAS[name].names},
+        schema=SCHEMAS[name],
     )
 
 

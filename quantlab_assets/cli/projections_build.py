@@ -166,7 +166,7 @@ def build(
                 "without --table, --type, --id or a choice of artifacts it is the research"
                 " projection, which has its own name and no index"
             )
-        request = _research(lake, verify=verify)
+        request = _research(verify=verify)
     else:
         selector = ArtifactSelector(
             tags=tuple(sorted(tags.items())),
@@ -203,10 +203,10 @@ def show_built(projection: Projection, seconds: float, output_format: Format) ->
         say("stale: some of it was superseded, or more would be taken now; rebuild it")
 
 
-def _research(lake: Lake, *, verify: bool) -> ProjectionRequest:
+def _research(*, verify: bool) -> ProjectionRequest:
     from quantlab_assets.handlers.build_projection import research_request
 
-    return research_request(lake.store, verify=verify)
+    return research_request(verify=verify)
 
 
 def _tables(

@@ -1,6 +1,6 @@
 """Disposable DuckDB files built from artifacts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -68,8 +68,8 @@ class ProjectionRequest:
 class Projection:
     """A built projection. `stale`: an artifact it was built from is no longer active.
 
-    `rows` has the number of rows of each table, views included; `size` is in bytes; `last_used_at`
-    is when it was last built or connected to.
+    `rows` has the number of rows of each table asked for; `size` is in bytes; `last_used_at` is
+    when it was last built or connected to.
     """
 
     projection_id: str
@@ -137,11 +137,11 @@ class ProjectionRequests(Protocol):
 class LakeRecords(Protocol):
     """What a lake knows that is in no artifact: its manifest and its ledger, as tables."""
 
-    def state(self) -> str:
-        """A text that differs whenever any record has changed. Cheap to ask for."""
+    def state(self) -> Mapping[str, str]:
+        """For each table a text that differs whenever its records have changed. Cheap to ask."""
 
-    def tables(self) -> "Mapping[str, pa.Table]":
-        """The records, by table name, rows in a fixed order; see docs/projections.md."""
+    def tables(self, names: Collection[str]) -> "Mapping[str, pa.Table]":
+        """The records of the named tables, rows in a fixed order; see docs/projections.md."""
 
-    def arrivals(self, artifact_ids: Sequence[str]) -> Sequence[int]:
+    def arrivals(self, artifact_ids: Sequence[str]) -> Mapping[str, int]:
         """The place of each artifact in the order in which they came; it never changes."""

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets.adapters.duckdb_projection import DuckdbProjections, ProjectionLimits
+from quantlab_assets.adapters.duckdb_projection.limits import watched
 from quantlab_assets.domain.artifact_types import (
     ALERTS,
     EXPERIMENT_METRICS,
@@ -26,6 +27,7 @@ from quantlab_assets.domain.artifact_types import (
     TypeRegistry,
 )
 from quantlab_assets.domain.artifacts import Artifact, artifact_id_of
+from quantlab_assets.domain.canonical_order import canonical_table
 from quantlab_assets.domain.errors import (
     IntegrityError,
     NotFound,
@@ -38,7 +40,8 @@ HOSTILE = ["", "a\x00b", "'; DROP TABLE t; --", "Zoë 🚀", '"', "ß", None]
 
 
 class Folder:
-    """As much of a store as a projection needs: Parquet files, unchecked, and their records."""
+    """As much of a store as a projection needs: Parquet files in canonical order, otherwise
+    unchecked, and their records."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -48,7 +51,7 @@ class Folder:
         artifact_id = artifact_id_of(artifact_type.name, 1, key, str(len(self.held)))
         path = self.root / f"{artifact_id}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.cast(artifact_type.schema), path, compression="zstd")
+        pq.write_table(canonical_table(table, artifact_type), path, compression="zstd")
         artifact = Artifact(
             artifact_id=artifact_id,
             artifact_type=artifact_type.name,
@@ -120,7 +123,7 @@ def hostile_rows(artifact_type: ArtifactType, salt: int) -> pa.Table:
         elif pa.types.is_date32(kind):
             values = [[date(1, 1, 1), date(9999, 12, 31), None][p % 3] for p in picks]
         else:
-            micros = [0, -1, 1_762_500_000_123_456, 253_402_300_799_999_999, None]
+            micros = [0, -1, 1_762_500_000_123_456, 253_402_214_399_999_999, None]
             values = [micros[p % 5] for p in picks]
         if not field.nullable:
             filler = next(value for value in values if value is not None)
@@ -161,7 +164,7 @@ def as_text(table: pa.Table) -> list[str]:
 def test_a_rebuild_has_the_rows_of_the_build_and_of_the_artifacts(
     artifact_type: ArtifactType, tmp_path: Path, folder: Folder
 ) -> None:
-    tables = [hostile_rows(artifact_type, salt) for salt in (1, 2, 3)]
+    tables = [canonical_table(hostile_rows(artifact_type, n), artifact_type) for n in (1, 2, 3)]
     ids = tuple(folder.add(artifact_type, table, f"k{i}") for i, table in enumerate(tables))
     one = make_projections(tmp_path, folder, limits=ProjectionLimits(threads=1))
     built = one.build(request(ProjectionTable("t", artifact_type.name, ids)))
@@ -485,16 +488,58 @@ def test_a_damaged_record_or_file_is_built_over(
     assert rows_of(projections, "mine", "t").num_rows == 1
 
 
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        (ProjectionLimits(memory="1MB", threads=1), "limits"),
+        (ProjectionLimits(size="1KB"), "1KB is the limit"),
+        (ProjectionLimits(free_disk="900TB"), "free disk space"),
+    ],
+    ids=["memory", "size", "disk"],
+)
 def test_a_build_beyond_its_limits_says_so_and_leaves_nothing(
-    tmp_path: Path, folder: Folder
+    limits: ProjectionLimits, what: str, tmp_path: Path, folder: Folder
 ) -> None:
-    table = pa.concat_tables([hostile_rows(OHLCV_SLICE, 1)] * 8000)
+    table = pa.concat_tables([hostile_rows(OHLCV_SLICE, salt) for salt in range(300)])
     ids = (folder.add(OHLCV_SLICE, table, "k"),)
-    limits = ProjectionLimits(memory="40MB", temporary_disk="1MB", threads=1)
     tight = make_projections(tmp_path, folder, limits=limits)
-    with pytest.raises(StoreUnavailable, match="limits"):
+    with pytest.raises(StoreUnavailable, match=what):
         tight.build(request(ProjectionTable("t", OHLCV_SLICE.name, ids), name="big"))
     assert files_in(tmp_path / "cache") == []
+
+
+def test_a_build_that_outgrows_its_limit_is_stopped(
+    tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of rows that Parquet packs better than anybody expects."""
+    module = "quantlab_assets.adapters.duckdb_projection"
+    monkeypatch.setattr(f"{module}.projections.expected_size", lambda *_, **__: 0)
+    ids = (folder.add(OHLCV_SLICE, hostile_rows(OHLCV_SLICE, 1), "k"),)
+    tight = make_projections(tmp_path, folder, limits=ProjectionLimits(size="1KB"))
+    with pytest.raises(StoreUnavailable, match="more than 1KB"):
+        tight.build(request(ProjectionTable("t", OHLCV_SLICE.name, ids), name="big"))
+    assert files_in(tmp_path / "cache") == []
+
+
+def test_a_long_build_is_stopped_in_its_midst(
+    tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quantlab_assets.adapters.duckdb_projection.limits._LOOK_EVERY_S", 0.01)
+    connection = duckdb.connect()
+    begun = time.monotonic()
+    with (
+        pytest.raises(StoreUnavailable, match="900TB left"),
+        watched("mine", connection, tmp_path, ProjectionLimits(free_disk="900TB")),
+    ):
+        connection.execute("SELECT count(*) FROM range(10_000_000_000) a, range(1000) b").fetchall()
+    assert time.monotonic() - begun < 30
+    connection.close()
+
+
+@pytest.mark.parametrize("size", ["", "many", "4", "-1GB", "1e9GB", "4 GB; DROP"])
+def test_a_limit_that_is_no_size_is_refused(size: str) -> None:
+    with pytest.raises(ValidationFailed, match="no size"):
+        ProjectionLimits(cache=size)
 
 
 KILLED_BUILD = """
@@ -519,8 +564,8 @@ if target == "sync":
 elif target == "record":
     module.write_record = hang
 else:
-    real = module._write_table
-    module._write_table = lambda *a: (real(*a), hang())
+    real = module.create_table
+    module.create_table = lambda *a: (real(*a), hang())
 make_projections(root, folder).build(
     request(ProjectionTable("t", EXPERIMENT_METRICS.name, ids), name="mine"))
 """
@@ -574,7 +619,7 @@ def test_two_processes_building_one_projection_do_not_disturb_each_other(
     def build(_: int) -> int:
         mine = make_projections(tmp_path, folder)
         built = mine.build(wanted)
-        return rows_of(mine, built.projection_id, "t").num_rows
+        return int(rows_of(mine, built.projection_id, "t").num_rows)
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(build, range(8))) == [200] * 8

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb_projection import DuckdbProjections
 from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
+from quantlab_assets.adapters.manifest_records import ManifestRecords
 from quantlab_assets.adapters.parquet_store import ParquetStore
+from quantlab_assets.adapters.parquet_store.projection_requests import ManifestRequests
 from quantlab_assets.domain.artifact_types import ALERTS, OHLCV_SLICE, TypeRegistry
 from quantlab_assets.domain.artifacts import Provenance, PublishRequest
 from quantlab_assets.domain.slices import slice_key
@@ -56,7 +58,14 @@ def real_lab(root: Path) -> Lab:
     )
     return Lab(
         store,
-        DuckdbProjections(root / "cache", store, store, types),
+        DuckdbProjections(
+            root / "cache",
+            store,
+            store,
+            types,
+            records=ManifestRecords(store.database),
+            requests=ManifestRequests(store.database),
+        ),
         ExperimentLedger(store.database, store),
     )
 

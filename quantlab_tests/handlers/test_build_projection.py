@@ -1,5 +1,7 @@
-"""Choosing what a projection holds."""
+"""The standing projection of the research."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,13 @@ import pytest
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.handlers.build_projection import (
     RESEARCH_TABLES,
-    TableSelection,
-    build_projection,
-    projection_request,
+    build_research,
     research_request,
+)
+from quantlab_assets.ports.projection_builder import (
+    ArtifactSelector,
+    ProjectionRequest,
+    ProjectionTable,
 )
 from quantlab_tests.handlers.experiment_lab import (
     DUD,
@@ -26,48 +31,17 @@ from quantlab_tests.handlers.experiment_lab import (
 )
 
 
-@pytest.fixture
-def lab() -> Lab:
-    return memory_lab()
+@pytest.fixture(params=["in memory", "DuckDB"])
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
 
 
-def test_a_selection_takes_what_is_active_unless_told_otherwise(lab: Lab) -> None:
-    old = publish_candles(lab.store, RUNNER, line(1, 3))
-    new = publish_candles(lab.store, RUNNER, line(1, 4))
-    (active,) = projection_request(lab.store, [TableSelection("c", "ohlcv_slice_v2")]).tables
-    assert active.artifact_ids == (new,)
-    every = TableSelection("c", "ohlcv_slice_v2", status=None)
-    assert set(projection_request(lab.store, [every]).tables[0].artifact_ids) == {old, new}
-
-
-def test_a_selection_by_key_or_by_id(lab: Lab) -> None:
-    runner = publish_candles(lab.store, RUNNER, line(1, 3))
-    dud = publish_candles(lab.store, DUD, line(1, 3))
-    by_key = TableSelection("c", "ohlcv_slice_v2", key_prefix=f"token={RUNNER}/")
-    by_id = TableSelection("d", "ohlcv_slice_v2", artifact_ids=(dud,))
-    request = projection_request(lab.store, [by_key, by_id], projection_id="mine")
-    assert [table.artifact_ids for table in request.tables] == [(runner,), (dud,)]
-    assert request.projection_id == "mine"
-
-
-def test_wrong_selections_are_refused(lab: Lab) -> None:
-    alerts = publish_alerts(lab.store, Call(RUNNER, T0))
-    with pytest.raises(ValidationFailed):
-        projection_request(lab.store, [])
-    with pytest.raises(ValidationFailed, match=alerts):
-        projection_request(lab.store, [TableSelection("c", "ohlcv_slice_v2", (alerts,))])
-    with pytest.raises(NotFound):
-        projection_request(lab.store, [TableSelection("c", "ohlcv_slice_v2", ("0" * 32,))])
-
-
-@pytest.mark.parametrize("where", ["in memory", "files"])
-def test_the_research_projection_holds_all_that_is_active(where: str, tmp_path: Path) -> None:
-    lab = memory_lab() if where == "in memory" else real_lab(tmp_path)
+def test_the_research_projection_holds_all_that_is_active(lab: Lab) -> None:
     publish_alerts(lab.store, Call(RUNNER, T0))
     publish_candles(lab.store, RUNNER, line(1, 3))
-    projection = lab.projections.build(research_request(lab.store))
+    projection = build_research(lab.projections)
     assert projection.projection_id == "research"
-    assert set(projection.rows) == {selection.name for selection in RESEARCH_TABLES}
+    assert set(projection.rows) == {table.name for table in RESEARCH_TABLES}
     assert projection.rows["alerts"] == 1
     assert projection.rows["ohlcv_slices"] == 60
     assert projection.rows["experiment_trades"] == 0
@@ -83,15 +57,81 @@ def test_the_research_projection_holds_all_that_is_active(where: str, tmp_path: 
 
 def test_the_research_projection_follows_the_lake(lab: Lab) -> None:
     publish_candles(lab.store, RUNNER, line(1, 3))
-    first = lab.projections.build(research_request(lab.store))
-    assert lab.projections.build(research_request(lab.store)) == first
+    first = build_research(lab.projections)
+    again = build_research(lab.projections)
+    assert (again.built_at, again.rows) == (first.built_at, first.rows)
     publish_candles(lab.store, DUD, line(1, 3))
-    assert lab.projections.build(research_request(lab.store)).rows["ohlcv_slices"] == 120
+    assert build_research(lab.projections).rows["ohlcv_slices"] == 120
 
 
-def test_selections_are_built_in_one_step(lab: Lab) -> None:
+def chosen(lab: Lab, selector: ArtifactSelector, kind: str = "ohlcv_slice_v2") -> set[str]:
+    table = ProjectionTable("t", kind, selector=selector)
+    return set(lab.projections.build(ProjectionRequest((table,))).request.tables[0].artifact_ids)
+
+
+def test_a_selector_takes_what_is_active_unless_told_otherwise(lab: Lab) -> None:
+    old = publish_candles(lab.store, RUNNER, line(1, 3))
+    new = publish_candles(lab.store, RUNNER, line(1, 4))
+    assert chosen(lab, ArtifactSelector()) == {new}
+    assert chosen(lab, ArtifactSelector(status="superseded")) == {old}
+    assert chosen(lab, ArtifactSelector(status=None)) == {old, new}
+
+
+def test_a_selector_takes_by_key(lab: Lab) -> None:
+    runner = publish_candles(lab.store, RUNNER, line(1, 3))
+    publish_candles(lab.store, DUD, line(1, 3))
+    assert chosen(lab, ArtifactSelector(key_prefix=f"token={RUNNER}/")) == {runner}
+    assert chosen(lab, ArtifactSelector(tags=(("no", "such"),))) == set()
+
+
+def test_a_selector_takes_days_by_key_or_by_rows(lab: Lab) -> None:
+    day = T0.date()
+    alerts = publish_alerts(lab.store, Call(RUNNER, T0))
+    candles = publish_candles(lab.store, RUNNER, line(1, 3))
+    on_the_day = ArtifactSelector(first_day=day, last_day=day)
+    assert chosen(lab, on_the_day, "alerts_v1") == {alerts}
+    assert chosen(lab, on_the_day) == {candles}
+    before = ArtifactSelector(last_day=date(day.year, day.month, day.day - 1))
+    after = ArtifactSelector(first_day=date(day.year, day.month, day.day + 1))
+    for other in (before, after):
+        assert chosen(lab, other, "alerts_v1") == chosen(lab, other) == set()
+
+
+def test_wrong_requests_are_refused(lab: Lab) -> None:
+    alerts = publish_alerts(lab.store, Call(RUNNER, T0))
+
+    def build(*tables: ProjectionTable) -> None:
+        lab.projections.build(ProjectionRequest(tables))
+
+    with pytest.raises(ValidationFailed, match="needs a table"):
+        build()
+    with pytest.raises(ValidationFailed, match=alerts):
+        build(ProjectionTable("c", "ohlcv_slice_v2", (alerts,)))
+    with pytest.raises(ValidationFailed, match="not both"):
+        build(ProjectionTable("c", "alerts_v1", (alerts,), selector=ArtifactSelector()))
+    with pytest.raises(ValidationFailed, match="no day"):
+        days = ArtifactSelector(first_day=T0.date())
+        build(ProjectionTable("c", "experiment_metrics", selector=days))
+    with pytest.raises(NotFound):
+        build(ProjectionTable("c", "ohlcv_slice_v2", ("0" * 32,)))
+
+
+def test_a_named_projection_chooses_anew_when_it_is_rebuilt(lab: Lab) -> None:
     publish_candles(lab.store, RUNNER, line(1, 3))
-    selection = TableSelection("candles", "ohlcv_slice_v2", indexes=(("token_address",),))
-    projection = build_projection(lab.store, lab.projections, [selection])
-    assert projection.rows == {"candles": 60}
-    assert not projection.stale
+    by_selector = ProjectionTable("t", "ohlcv_slice_v2", selector=ArtifactSelector())
+    named = ProjectionRequest((by_selector,), "mine")
+    lab.projections.build(named)
+    by_content = lab.projections.build(replace(named, projection_id=None)).projection_id
+    publish_candles(lab.store, DUD, line(1, 3))
+    assert lab.projections.rebuild("mine").rows == {"t": 120}
+    assert lab.projections.rebuild(by_content).rows == {"t": 60}
+
+
+def test_a_research_layout_needs_its_tables(tmp_path: Path) -> None:
+    lab = real_lab(tmp_path)
+    without = replace(research_request(), tables=RESEARCH_TABLES[1:])
+    with pytest.raises(ValidationFailed, match="needs a table alerts"):
+        lab.projections.build(without)
+    taken = ProjectionTable("lineage", "alerts_v1")
+    with pytest.raises(ValidationFailed, match="one of that name"):
+        lab.projections.build(replace(research_request(), tables=(*RESEARCH_TABLES, taken)))

@@ -1,4 +1,7 @@
-"""`ProjectionBuilder` in memory: tables are kept as Arrow, a connection is a fresh database."""
+"""`ProjectionBuilder` in memory: tables are kept as Arrow, a connection is a fresh database.
+
+It knows the tables of artifacts only: nothing of what the research layout adds.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb_projection.identifiers import check_identifier
-from quantlab_assets.adapters.duckdb_projection.record import normalised
+from quantlab_assets.adapters.duckdb_projection.record import CONTENT_NAME, as_asked, normalised
+from quantlab_assets.adapters.duckdb_projection.selection import choose
 from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -36,8 +40,12 @@ class InMemoryProjections:
         self._held: dict[str, _Held] = {}
 
     def build(self, request: ProjectionRequest) -> Projection:
-        wanted = normalised(request)
-        projection_id = check_identifier(str(wanted.projection_id), "projection")
+        if request.projection_id is not None:
+            check_identifier(request.projection_id, "projection")
+        for table in request.tables:
+            check_identifier(table.name, "table")
+        wanted = normalised(choose(request, self._store, self._types)[0])
+        projection_id = str(wanted.projection_id)
         held = self._held.get(projection_id)
         if held is None or held.projection.request.tables != wanted.tables:
             self._held[projection_id] = self._make(wanted)
@@ -47,7 +55,10 @@ class InMemoryProjections:
         check_identifier(projection_id, "projection")
         if projection_id not in self._held:
             raise NotFound(f"projection {projection_id} has no stored request")
-        self._held[projection_id] = self._make(self._held[projection_id].projection.request)
+        request = self._held[projection_id].projection.request
+        if CONTENT_NAME.fullmatch(projection_id) is None:
+            request = normalised(choose(as_asked(request), self._store, self._types)[0])
+        self._held[projection_id] = self._make(request)
         return self._shown(projection_id)
 
     def dispose(self, projection_id: str) -> None:

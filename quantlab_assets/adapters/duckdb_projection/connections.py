@@ -9,12 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
+from quantlab_assets.adapters.duckdb_projection.limits import ProjectionLimits
 from quantlab_assets.domain.errors import IntegrityError, NotFound
 
 _NO_EXTENSIONS: Final = {
@@ -24,22 +24,11 @@ _NO_EXTENSIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectionLimits:
-    """How much a build or a query may take. Sizes as DuckDB writes them, such as `4GB`.
-
-    `threads` None takes all cores. Content never depends on it: rows are put in a total order.
-    """
-
-    memory: str = "4GB"
-    temporary_disk: str = "50GB"
-    threads: int | None = None
-
-
 def open_for_build(
     path: Path, *, artifact_files: Sequence[Path], spill: Path, limits: ProjectionLimits
 ) -> duckdb.DuckDBPyConnection:
-    """A new database at `path` that may read the artifact files and nothing else."""
+    """The database at `path`, made if it is not there, that may read the artifact files and
+    nothing else."""
     connection = duckdb.connect(str(path), config=dict(_NO_EXTENSIONS))
     _lock_down(
         connection,

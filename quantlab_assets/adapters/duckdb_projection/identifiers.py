@@ -9,8 +9,9 @@ from quantlab_assets.domain.errors import ValidationFailed
 
 IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 
-RESERVED_DATABASES: Final = frozenset({"system", "temp"})
-"""Names of DuckDB's own catalogues; a file of that name cannot be opened."""
+RESERVED_NAMES: Final = frozenset({"system", "temp", "stored", "experiments"})
+"""What no projection can be called: DuckDB's own catalogues, the schema of stored candles, and the
+projection of the ledger."""
 
 _TYPES: Final = {
     pa.int8(): "TINYINT",
@@ -45,6 +46,11 @@ def check_identifier(name: str, what: str) -> str:
 def quoted(name: str, what: str) -> str:
     """An allow-listed name, quoted so that it is never a keyword. Raises `ValidationFailed`."""
     return f'"{check_identifier(name, what)}"'
+
+
+def text_literal(text: str) -> str:
+    """A text as a literal, for the few statements that take no bound value."""
+    return "'" + text.replace("\x00", "").replace("'", "''") + "'"
 
 
 def column_type(field: pa.Field) -> str:

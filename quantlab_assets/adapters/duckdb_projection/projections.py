@@ -3,40 +3,59 @@
 Nothing here is truth: every file can be deleted at any time and built again from artifacts.
 """
 
+import fcntl
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
+from quantlab_assets.adapters.duckdb_projection import research
 from quantlab_assets.adapters.duckdb_projection.connections import (
-    ProjectionLimits,
     first_line,
     open_for_build,
     open_for_reading,
 )
 from quantlab_assets.adapters.duckdb_projection.identifiers import (
-    RESERVED_DATABASES,
+    RESERVED_NAMES,
     check_identifier,
-    column_type,
-    quoted,
 )
+from quantlab_assets.adapters.duckdb_projection.layout import in_order
+from quantlab_assets.adapters.duckdb_projection.limits import (
+    ProjectionLimits,
+    check_room,
+    expected_size,
+    size_in_bytes,
+    watched,
+)
+from quantlab_assets.adapters.duckdb_projection.merging import mark_candles_that_count
 from quantlab_assets.adapters.duckdb_projection.record import (
+    CONTENT_NAME,
     ProjectionRecord,
+    as_asked,
     normalised,
     read_record,
+    request_from,
+    request_json,
     write_record,
 )
-from quantlab_assets.adapters.file_lock import exclusive
-from quantlab_assets.domain.artifact_types import ArtifactType, TypeRegistry
+from quantlab_assets.adapters.duckdb_projection.selection import choose
+from quantlab_assets.adapters.duckdb_projection.tables import (
+    Change,
+    TablePlan,
+    change_table,
+    create_table,
+)
+from quantlab_assets.adapters.file_lock import exclusive, shared
+from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import Artifact
 from quantlab_assets.domain.errors import (
     IntegrityError,
@@ -46,41 +65,53 @@ from quantlab_assets.domain.errors import (
 )
 from quantlab_assets.ports.artifact_store import ArtifactFiles, ArtifactStore
 from quantlab_assets.ports.projection_builder import (
+    LakeRecords,
     Projection,
     ProjectionRequest,
-    ProjectionTable,
+    ProjectionRequests,
 )
 
-_FILE_COLUMN: Final = "quantlab_artifact_file"
 _LINK_LIFETIME_S: Final = 60.0
+
+_WORTH_CHANGING: Final = 0.5
+"""The share of rows that must stay for a change to be quicker than a build from nothing."""
+
+_MOST_BLOAT: Final = 1.5
+"""How much larger than new a file may become by changes before it is built from nothing."""
+
+_FICLONE: Final = 0x40049409
 
 
 @dataclass(frozen=True, slots=True)
-class _TablePlan:
-    """A table ready to be written: what it is called, of which type, from which artifacts."""
+class _Plan:
+    """What a projection is to become: its request with all artifacts, and its tables."""
 
-    table: ProjectionTable
-    artifact_type: ArtifactType
-    artifacts: tuple[Artifact, ...]
-
-    @property
-    def columns(self) -> tuple[pa.Field, ...]:
-        keys = [pa.field(name, pa.string(), nullable=False) for name, _ in self.table.key_columns]
-        return (*keys, *self.artifact_type.schema)
+    request: ProjectionRequest
+    tables: tuple[TablePlan, ...]
+    state: Mapping[str, str]
+    stale: bool
 
     @property
-    def sort_columns(self) -> tuple[str, ...]:
-        """Key columns, sort keys, then all else: a total order, so no accident decides a place."""
-        names = [field.name for field in self.columns]
-        keys = [name for name, _ in self.table.key_columns]
-        return tuple(dict.fromkeys((*keys, *self.artifact_type.sort_keys, *names)))
+    def projection_id(self) -> str:
+        return str(self.request.projection_id)
+
+    @property
+    def row_count(self) -> int:
+        return sum(table.row_count for table in self.tables)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        for table in self.tables:
+            yield from table.artifacts
 
 
 class DuckdbProjections:
-    """`ProjectionBuilder` over a folder: `<id>.duckdb`, and its request beside it in `<id>.json`.
+    """`ProjectionBuilder` over a folder: `<id>.duckdb`, and what was built beside it in
+    `<id>.json`.
 
     Work in progress is under `.building`, one locked folder a projection; what a killed build left
-    there is removed by the next build.
+    there is removed by the next build. Requests are kept in `requests` too, so that a rebuild needs
+    nothing of the folder. Without `records` there is no research layout, and tables are laid out
+    as if they never grew.
     """
 
     def __init__(
@@ -90,73 +121,75 @@ class DuckdbProjections:
         store: ArtifactStore,
         types: TypeRegistry,
         limits: ProjectionLimits | None = None,
+        *,
+        records: LakeRecords | None = None,
+        requests: ProjectionRequests | None = None,
     ) -> None:
         self._cache = cache
         self._files = files
         self._store = store
         self._types = types
         self._limits = limits or ProjectionLimits()
+        self._records = records
+        self._requests = requests
 
     def build(self, request: ProjectionRequest) -> Projection:
-        """Build, or return the one that exists with exactly this request.
+        """Build, bring up to date, or return the one that exists with exactly this content.
 
         Raises `ValidationFailed` (a bad name, an artifact of another type), `NotFound`,
         `IntegrityError` (a damaged artifact), `StoreUnavailable` (no memory or disk left).
         """
-        wanted = normalised(request)
-        projection_id = self._checked_id(wanted)
-        plans = self._plan(wanted)
-        with self._building(projection_id) as work:
-            held = read_record(self._record_path(projection_id))
-            if (
-                held is not None
-                and held.request.tables == wanted.tables
-                and held.describes(self._path(projection_id))
-            ):
-                return self._projection(held)
-            return self._projection(self._write(wanted, plans, work))
+        _check_names(request)
+        state = self._state()
+        unchanged = self._unchanged(request, state)
+        if unchanged is not None:
+            return unchanged
+        plan = self._plan(request, state)
+        with self._building(plan.projection_id) as work:
+            held = self._held(plan.projection_id)
+            if held is None or not self._is_content(held, plan):
+                held = self._write(plan, held, work)
+            else:
+                # The lake, or the way of asking, may have changed, and nothing that is here.
+                now = replace(held, state=dict(state), stale=plan.stale, request=plan.request)
+                if now != held:
+                    held = now
+                    self._put_record(held, work)
+        self._reclaim(plan.projection_id)
+        return self._projection(held, stale=plan.stale)
 
     def rebuild(self, projection_id: str) -> Projection:
-        """Build again from the stored request, also when the `.duckdb` file is gone.
+        """Build from nothing by the stored request, also when every file in the cache is gone.
 
-        Raises `NotFound` if no request is stored, and what `build` raises.
+        A named projection chooses anew where a selector chose; one named by its content has just
+        that content again. Raises `NotFound` if no request is stored, and what `build` raises.
         """
-        check_identifier(projection_id, "projection")
-        held = read_record(self._record_path(projection_id))
-        if held is None:
-            raise NotFound(f"projection {projection_id} has no stored request; build it anew")
-        plans = self._plan(held.request)
+        plan = self._plan(self._stored_request(projection_id), self._state())
         with self._building(projection_id) as work:
-            return self._projection(self._write(held.request, plans, work))
+            record = self._write(plan, None, work)
+        self._reclaim(projection_id)
+        return self._projection(record, stale=plan.stale)
 
     def dispose(self, projection_id: str) -> None:
         """Delete the file and its stored request. Readers that have it open keep it until they
         close."""
-        check_identifier(projection_id, "projection")
+        _check_id(projection_id)
         with self._building(projection_id):
-            for path in (self._path(projection_id), self._record_path(projection_id)):
-                path.unlink(missing_ok=True)
+            self._delete(projection_id)
+            if self._requests is not None:
+                self._requests.forget(projection_id)
 
     def exists(self, projection_id: str) -> bool:
         """Whether it is built."""
-        check_identifier(projection_id, "projection")
+        _check_id(projection_id)
         return (
-            self._path(projection_id).is_file()
+            _is_file(self._path(projection_id))
             and read_record(self._record_path(projection_id)) is not None
         )
 
     def list(self) -> Sequence[Projection]:
         """All built projections, by id."""
-        found = []
-        for path in sorted(self._cache.glob("*.json")):
-            record = read_record(path)
-            if record is not None and record.request.projection_id == path.stem:
-                found.append(record)
-        return [
-            self._projection(record)
-            for record in found
-            if self._path(str(record.request.projection_id)).is_file()
-        ]
+        return [self._projection(record) for record in self._records_on_disk()]
 
     def connect(
         self, projection_id: str, *, read_only: bool = True
@@ -165,7 +198,7 @@ class DuckdbProjections:
 
         Raises `NotFound`, and `ValidationFailed` for `read_only=False`.
         """
-        check_identifier(projection_id, "projection")
+        _check_id(projection_id)
         if not read_only:
             raise ValidationFailed(
                 f"projection {projection_id}: projections are only read; publish artifacts and"
@@ -199,13 +232,19 @@ class DuckdbProjections:
     @contextmanager
     def _reading(self, projection_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
         path = self._path(projection_id)
-        if not path.is_file():
+        if not _is_file(path):
             raise NotFound(f"projection {projection_id} is not built; build it first")
-        connection = open_for_reading(path, links=self._cache / ".reading", limits=self._limits)
-        try:
-            yield connection
-        finally:
-            connection.close()
+        links = self._cache / ".reading"
+        with ExitStack() as stack:
+            with suppress(OSError):  # A cache that may not be written can be read all the same.
+                links.mkdir(exist_ok=True)
+                stack.enter_context(shared(links / f"{projection_id}.open"))
+                os.utime(self._record_path(projection_id))
+            connection = open_for_reading(path, links=links, limits=self._limits)
+            try:
+                yield connection
+            finally:
+                connection.close()
 
     def _path(self, projection_id: str) -> Path:
         return self._cache / f"{projection_id}.duckdb"
@@ -213,58 +252,77 @@ class DuckdbProjections:
     def _record_path(self, projection_id: str) -> Path:
         return self._cache / f"{projection_id}.json"
 
-    def _checked_id(self, request: ProjectionRequest) -> str:
-        projection_id = check_identifier(str(request.projection_id), "projection")
-        if projection_id in RESERVED_DATABASES:
-            raise ValidationFailed(f"projection {projection_id!r}: the name is DuckDB's own")
-        return projection_id
+    def _state(self) -> Mapping[str, str]:
+        return {} if self._records is None else self._records.state()
 
-    def _plan(self, request: ProjectionRequest) -> tuple[_TablePlan, ...]:
-        names = [check_identifier(table.name, "table") for table in request.tables]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValidationFailed(f"table {twice[0]!r} is asked for twice; name each table once")
-        artifacts = {
-            artifact.artifact_id: artifact
-            for artifact in self._store.get_artifacts(
-                sorted({i for table in request.tables for i in table.artifact_ids})
-            )
-        }
-        return tuple(
-            self._plan_table(table, tuple(artifacts[i] for i in table.artifact_ids))
-            for table in request.tables
+    def _held(self, projection_id: str) -> ProjectionRecord | None:
+        """The record of the file that is there, if it describes that file."""
+        held = read_record(self._record_path(projection_id))
+        if held is None or held.request.projection_id != projection_id:
+            return None
+        return held if held.describes(self._path(projection_id)) else None
+
+    def _records_on_disk(self) -> Sequence[ProjectionRecord]:
+        found = [read_record(path) for path in sorted(self._cache.glob("*.json"))]
+        return [
+            record
+            for record in found
+            if record is not None and _is_file(self._path(str(record.request.projection_id)))
+        ]
+
+    def _unchanged(self, request: ProjectionRequest, state: Mapping[str, str]) -> Projection | None:
+        """The projection, if it is known without choosing that it holds what is asked for."""
+        if request.projection_id is None or not state:
+            return None
+        held = self._held(request.projection_id)
+        if held is None or dict(held.state) != dict(state):
+            return None
+        if as_asked(held.request) != as_asked(normalised(request)):
+            return None
+        return self._projection(held, stale=held.stale)
+
+    def _stored_request(self, projection_id: str) -> ProjectionRequest:
+        _check_id(projection_id)
+        held = read_record(self._record_path(projection_id))
+        if held is not None and held.request.projection_id == projection_id:
+            return _to_rebuild(held.request)
+        text = None if self._requests is None else self._requests.recall(projection_id)
+        if text is None:
+            raise NotFound(f"projection {projection_id} has no stored request; build it anew")
+        return _to_rebuild(request_from(text))
+
+    def _plan(self, request: ProjectionRequest, state: Mapping[str, str]) -> _Plan:
+        _check_names(request)
+        if request.layout == "research":
+            if self._records is None:
+                raise ValidationFailed("the research layout needs the records of a lake")
+            research.check_tables(request.tables)
+        chosen, artifacts = choose(request, self._store, self._types)
+        wanted = normalised(chosen)
+        arrivals = None
+        if self._records is not None and not _is_named_by_content(wanted):
+            arrivals = self._records.arrivals(sorted(artifacts))
+        tables = tuple(
+            TablePlan(
+                table,
+                self._types.get(table.artifact_type),
+                tuple(in_order([artifacts[i] for i in table.artifact_ids], arrivals)),
+                *(research.STORED if research.is_stored(wanted, table) else ()),
+            ).checked()
+            for table in wanted.tables
         )
-
-    def _plan_table(self, table: ProjectionTable, artifacts: tuple[Artifact, ...]) -> _TablePlan:
-        artifact_type = self._types.get(table.artifact_type)
-        for artifact in artifacts:
-            if artifact.artifact_type != table.artifact_type:
-                raise ValidationFailed(
-                    f"table {table.name}: artifact {artifact.artifact_id} is of type"
-                    f" {artifact.artifact_type}, not {table.artifact_type}"
-                )
+        for artifact in artifacts.values():
             self._types.get(artifact.artifact_type, artifact.schema_version)
-        plan = _TablePlan(table, artifact_type, artifacts)
-        columns = [check_identifier(field.name, "column") for field in plan.columns]
-        if len(set(columns)) < len(columns):
-            raise ValidationFailed(
-                f"table {table.name}: a key column has the name of a column of {artifact_type.name}"
-            )
-        known_fields = frozenset().union(*(template.fields for template in artifact_type.templates))
-        for _, field in table.key_columns:
-            if field not in known_fields:
-                raise ValidationFailed(
-                    f"table {table.name}: keys of {artifact_type.name} have no field {field[:80]!r}"
-                )
-        for index in table.indexes:
-            for column in index:
-                if column not in columns:
-                    raise ValidationFailed(
-                        f"table {table.name}: cannot index {column[:80]!r}, there is no such column"
-                    )
-            if not index:
-                raise ValidationFailed(f"table {table.name}: an index needs a column")
-        return plan
+        stale = any(artifact.status != "active" for artifact in artifacts.values())
+        return _Plan(wanted, tables, state, stale)
+
+    def _is_content(self, held: ProjectionRecord, plan: _Plan) -> bool:
+        """Whether the file of the record is what the plan says."""
+        return (
+            _has_same_tables(held.request, plan.request)
+            and all(held.segments.get(t.table.name) == t.segments for t in plan.tables)
+            and (plan.request.layout == "plain" or dict(held.state) == dict(plan.state))
+        )
 
     @contextmanager
     def _building(self, projection_id: str) -> Iterator[Path]:
@@ -299,64 +357,211 @@ class DuckdbProjections:
                     shutil.rmtree(building / name, ignore_errors=True)
         for link in (self._cache / ".reading").glob("*"):
             try:
-                if time.time() - link.stat().st_mtime > _LINK_LIFETIME_S:
-                    shutil.rmtree(link, ignore_errors=True)
+                if time.time() - link.stat().st_mtime <= _LINK_LIFETIME_S:
+                    continue
             except FileNotFoundError:
                 continue
+            if link.suffix == ".open":
+                with exclusive(link, wait=False):
+                    pass  # Nobody had it: its file is gone now.
+            else:
+                shutil.rmtree(link, ignore_errors=True)
 
-    def _write(
-        self, request: ProjectionRequest, plans: Sequence[_TablePlan], work: Path
-    ) -> ProjectionRecord:
-        projection_id = str(request.projection_id)
-        database = work / f"{projection_id}.duckdb"
-        files = {
-            plan.table.name: self._files.files(plan.table.artifact_ids, verify=request.verify)
-            for plan in plans
+    def _write(self, plan: _Plan, held: ProjectionRecord | None, work: Path) -> ProjectionRecord:
+        """Write the file, from the one that is held where that is quicker, and put it in place."""
+        changes = self._changes(plan, held)
+        new = {
+            artifact.artifact_id: artifact
+            for artifact in (
+                plan.artifacts()
+                if changes is None
+                else (artifact for change in changes for artifact in change.new_artifacts)
+            )
         }
+        paths = self._files.files(sorted(new), verify=plan.request.verify)
+        files = dict(zip(sorted(new), paths, strict=True))
+        needed = expected_size(
+            sum(artifact.file_size for artifact in new.values()),
+            indexed=any(table.table.indexes for table in plan.tables),
+        )
+        if changes is not None and held is not None:
+            check_room(plan.projection_id, needed + held.file_size, work, self._limits)
+            try:
+                return self._change(plan, held, changes, files, work)
+            except (IntegrityError, StoreUnavailable):
+                # The old file may be damaged, and a build from nothing says what else is wrong.
+                return self._write(plan, None, work)
+        check_room(plan.projection_id, needed, work, self._limits)
+        database = work / f"{plan.projection_id}.duckdb"
+        database.unlink(missing_ok=True)
+        with self._connected(plan, database, files) as connection:
+            if plan.request.layout == "research":
+                research.create_schema(connection)
+            for table in plan.tables:
+                create_table(connection, table, files)
+            if plan.request.layout == "research":
+                self._write_records(connection, tuple(plan.state))
+                research.write_views(connection, [table.table.name for table in plan.tables])
+                mark_candles_that_count(connection)
+        fresh = database.stat().st_size
+        return self._put(plan, database, fresh_size=fresh, fresh_rows=plan.row_count)
+
+    def _changes(self, plan: _Plan, held: ProjectionRecord | None) -> tuple[Change, ...] | None:
+        """What to change in the file that is held; None if it is better built from nothing."""
+        if held is None or not _has_same_tables(held.request, plan.request):
+            return None
+        if not plan.row_count:
+            return None
+        size_when_new = (
+            held.fresh_size * max(held.fresh_rows, plan.row_count) / max(held.fresh_rows, 1)
+        )
+        if held.file_size > _MOST_BLOAT * size_when_new + 2**26:
+            return None
+        changes = tuple(Change.of(table, held.segments[table.table.name]) for table in plan.tables)
+        kept = sum(change.kept_rows for change in changes)
+        return changes if kept >= _WORTH_CHANGING * plan.row_count else None
+
+    def _change(
+        self,
+        plan: _Plan,
+        held: ProjectionRecord,
+        changes: Sequence[Change],
+        files: Mapping[str, Path],
+        work: Path,
+    ) -> ProjectionRecord:
+        database = work / f"{plan.projection_id}.duckdb"
+        _copy(self._path(plan.projection_id), database)
+        with self._connected(plan, database, files) as connection:
+            touched: set[str] = set()
+            for change in changes:
+                watch = research.ADDRESS if change.plan.flag is not None else None
+                touched |= change_table(connection, change, files, watch=watch)
+            if plan.request.layout == "research":
+                self._write_records(
+                    connection,
+                    [name for name, now in plan.state.items() if held.state.get(name) != now],
+                )
+                if touched:
+                    mark_candles_that_count(connection, touched)
+        return self._put(plan, database, fresh_size=held.fresh_size, fresh_rows=held.fresh_rows)
+
+    @contextmanager
+    def _connected(
+        self, plan: _Plan, database: Path, files: Mapping[str, Path]
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write, watched; on leaving all of it is in the file."""
+        name = plan.projection_id
         try:
             connection = open_for_build(
                 database,
-                artifact_files=[file for group in files.values() for file in group],
-                spill=work / "spill",
+                artifact_files=list(files.values()),
+                spill=database.parent / "spill",
                 limits=self._limits,
             )
             try:
-                rows = {
-                    plan.table.name: _write_table(connection, plan, files[plan.table.name])
-                    for plan in plans
-                }
+                with watched(name, connection, database.parent, self._limits):
+                    yield connection
+                    connection.execute("CHECKPOINT").fetchall()
             finally:
                 connection.close()
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             raise StoreUnavailable(
-                f"projection {projection_id} cannot be built: {first_line(error)};"
+                f"projection {name} cannot be built: {first_line(error)};"
                 " free disk space or raise the limits"
             ) from error
         except duckdb.Error as error:
             raise IntegrityError(
-                f"projection {projection_id} cannot be built from its artifacts:"
+                f"projection {name} cannot be built from its artifacts:"
                 f" {first_line(error)}; verify them"
             ) from error
+
+    def _write_records(self, connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+        assert self._records is not None
+        research.write_records(connection, self._records.tables(names))
+
+    def _put(
+        self, plan: _Plan, database: Path, *, fresh_size: int, fresh_rows: int
+    ) -> ProjectionRecord:
+        """Put a finished database in place, with its record."""
         database.chmod(0o444)
         written = database.stat()
         record = ProjectionRecord(
-            request, rows, datetime.now(UTC), written.st_size, written.st_mtime_ns
+            request=plan.request,
+            rows={table.table.name: table.row_count for table in plan.tables},
+            segments={table.table.name: table.segments for table in plan.tables},
+            state=plan.state,
+            stale=plan.stale,
+            built_at=datetime.now(UTC),
+            file_size=written.st_size,
+            file_mtime_ns=written.st_mtime_ns,
+            fresh_size=fresh_size,
+            fresh_rows=fresh_rows,
         )
-        write_record(record, work / "record.json")
-        (work / "record.json").replace(self._record_path(projection_id))
-        database.replace(self._path(projection_id))
+        if self._requests is not None:
+            kept = plan.request if _is_named_by_content(plan.request) else as_asked(plan.request)
+            self._requests.remember(plan.projection_id, request_json(kept))
+        self._put_record(record, database.parent)
+        database.replace(self._path(plan.projection_id))
         _sync_folder(self._cache)
         return record
 
-    def _projection(self, record: ProjectionRecord) -> Projection:
+    def _put_record(self, record: ProjectionRecord, work: Path) -> None:
+        write_record(record, work / "record.json")
+        (work / "record.json").replace(self._record_path(str(record.request.projection_id)))
+
+    def _delete(self, projection_id: str) -> None:
+        for path in (self._path(projection_id), self._record_path(projection_id)):
+            path.unlink(missing_ok=True)
+
+    def _reclaim(self, just_built: str) -> None:
+        """Delete the least recently used projections until the cache is within its budget.
+
+        Their requests stay in the manifest, so that `rebuild` brings them back. What is open or
+        being built stays, and so does the one just built.
+        """
+        held = self._records_on_disk()
+        excess = sum(record.file_size for record in held) - size_in_bytes(self._limits.cache)
+        if excess <= 0:
+            return
+        found = [self._projection(record, stale=False) for record in held]
+        for projection in sorted(found, key=lambda one: (one.last_used_at, one.projection_id)):
+            name = projection.projection_id
+            if excess <= 0:
+                return
+            if name == just_built:
+                continue
+            with (
+                exclusive(self._cache / ".building" / f"{name}.lock", wait=False) as idle,
+                self._unread(name) as unread,
+            ):
+                if idle and unread:
+                    self._delete(name)
+                    excess -= projection.size
+
+    @contextmanager
+    def _unread(self, projection_id: str) -> Iterator[bool]:
+        """Whether nobody has the projection open; new readers wait until this is left."""
+        links = self._cache / ".reading"
+        links.mkdir(exist_ok=True)
+        with exclusive(links / f"{projection_id}.open", wait=False) as unread:
+            yield unread
+
+    def _projection(self, record: ProjectionRecord, *, stale: bool | None = None) -> Projection:
         projection_id = str(record.request.projection_id)
+        path = self._path(projection_id)
+        try:
+            used = datetime.fromtimestamp(self._record_path(projection_id).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            used = record.built_at
         return Projection(
             projection_id=projection_id,
-            path=self._path(projection_id),
+            path=path,
             request=record.request,
             rows=dict(record.rows),
             built_at=record.built_at,
-            stale=self._is_stale(record.request),
+            stale=self._is_stale(record.request) if stale is None else stale,
+            size=record.file_size,
+            last_used_at=used,
         )
 
     def _is_stale(self, request: ProjectionRequest) -> bool:
@@ -367,55 +572,63 @@ class DuckdbProjections:
             return True
 
 
-def _write_table(
-    connection: duckdb.DuckDBPyConnection, plan: _TablePlan, files: Sequence[Path]
-) -> int:
-    """Create one table, fill it in its type's order, index it if asked; its number of rows."""
-    table = quoted(plan.table.name, "table")
-    columns = [
-        f"{quoted(field.name, 'column')} {column_type(field)}"
-        + ("" if field.nullable else " NOT NULL")
-        for field in plan.columns
-    ]
-    connection.execute(f"CREATE TABLE {table} ({', '.join(columns)})").fetchall()
-    if files:
-        _insert(connection, plan, table, files)
-    for number, index in enumerate(plan.table.indexes, start=1):
-        name = f'"ix_{plan.table.name}_{number}"'
-        indexed = ", ".join(quoted(column, "column") for column in index)
-        connection.execute(f"CREATE INDEX {name} ON {table} ({indexed})").fetchall()
-    count = int(connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0])  # noqa: S608
-    expected = sum(artifact.row_count for artifact in plan.artifacts)
-    if count != expected:
-        raise IntegrityError(
-            f"table {plan.table.name}: its artifacts have {expected} rows, DuckDB read {count}"
-        )
-    return count
+def _check_names(request: ProjectionRequest) -> None:
+    if request.projection_id is not None:
+        _check_id(request.projection_id)
+    names = [check_identifier(table.name, "table") for table in request.tables]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValidationFailed(f"table {twice[0]!r} is asked for twice; name each table once")
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, plan: _TablePlan, table: str, files: Sequence[Path]
-) -> None:
-    # Hive partitioning is off: a folder `chain=evm` above the lake must not become a column.
-    options = "hive_partitioning = false, union_by_name = false"
-    bound: list[list[str]] = [[str(file) for file in files]]
-    if plan.table.key_columns:
-        parsed = [plan.artifact_type.parse_key(a.logical_key) for a in plan.artifacts]
-        bound += [[found[field] for found in parsed] for _, field in plan.table.key_columns]
-        keys = ", ".join(
-            f"unnest(${number}) AS {quoted(name, 'column')}"
-            for number, (name, _) in enumerate(plan.table.key_columns, start=2)
-        )
-        source = (
-            f"read_parquet($1, {options}, filename = '{_FILE_COLUMN}')"
-            f" JOIN (SELECT unnest($1) AS {_FILE_COLUMN}, {keys}) USING ({_FILE_COLUMN})"
-        )
-    else:
-        source = f"read_parquet($1, {options})"
-    names = ", ".join(quoted(field.name, "column") for field in plan.columns)
-    order = ", ".join(f"{quoted(name, 'column')} ASC NULLS FIRST" for name in plan.sort_columns)
-    statement = f"INSERT INTO {table} SELECT {names} FROM {source} ORDER BY {order}"  # noqa: S608
-    connection.execute(statement, bound).fetchall()
+def _check_id(projection_id: str) -> str:
+    check_identifier(projection_id, "projection")
+    if projection_id in RESERVED_NAMES:
+        raise ValidationFailed(f"projection {projection_id!r}: the name is taken; choose another")
+    return projection_id
+
+
+def _is_named_by_content(request: ProjectionRequest) -> bool:
+    return CONTENT_NAME.fullmatch(str(request.projection_id)) is not None
+
+
+def _to_rebuild(request: ProjectionRequest) -> ProjectionRequest:
+    """The request for what a rebuild has: just what was chosen if the name promises that, else
+    what the selectors choose now."""
+    if not _is_named_by_content(request):
+        return as_asked(request)
+    tables = tuple(replace(table, selector=None) for table in request.tables)
+    return replace(request, tables=tables)
+
+
+def _has_same_tables(old: ProjectionRequest, new: ProjectionRequest) -> bool:
+    """Whether the two differ in nothing but the artifacts."""
+
+    def shape(request: ProjectionRequest) -> object:
+        tables = [replace(table, artifact_ids=(), selector=None) for table in request.tables]
+        return (request.layout, tables)
+
+    return shape(old) == shape(new)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file, and not a link to one somewhere else."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; where the file system can, its blocks are shared and nothing is copied."""
+    target.unlink(missing_ok=True)
+    with source.open("rb") as old, target.open("xb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
 
 
 def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:

@@ -196,13 +196,14 @@ class QuerySession:
         """The tables, with how many rows and what they are about."""
         return self.ask(
             "SELECT table_name, estimated_size AS rows, comment FROM duckdb_tables()"
-            " WHERE NOT internal ORDER BY table_name"
+            " WHERE schema_name = 'main' AND NOT internal ORDER BY table_name"
         )
 
     def views(self) -> QueryResult:
         """The views, and what they are about."""
         return self.ask(
-            "SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
+            "SELECT view_name, comment FROM duckdb_views()"
+            " WHERE schema_name = 'main' AND NOT internal ORDER BY view_name"
         )
 
     def macros(self) -> QueryResult:
@@ -210,14 +211,16 @@ class QuerySession:
         return self.ask(
             "SELECT function_name || '(' || array_to_string(parameters, ', ') || ')' AS macro,"
             " comment FROM duckdb_functions()"
-            " WHERE NOT internal AND function_type IN ('macro', 'table_macro') ORDER BY macro"
+            " WHERE schema_name = 'main' AND NOT internal"
+            " AND function_type IN ('macro', 'table_macro') ORDER BY macro"
         )
 
     def columns(self, table: str) -> QueryResult:
         """The columns of a table or view, and what they are about; none if there is no such."""
         return self.ask(
             "SELECT column_name, data_type, is_nullable AS nullable, comment"
-            " FROM duckdb_columns() WHERE NOT internal AND lower(table_name) = lower($1)"
+            " FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
+            " AND lower(table_name) = lower($1)"
             " ORDER BY column_index",
             [table],
         )
@@ -225,16 +228,18 @@ class QuerySession:
     def names(self) -> tuple[str, ...]:
         """The names of tables and views."""
         return self._texts(
-            "SELECT table_name FROM duckdb_tables() WHERE NOT internal"
-            " UNION SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY ALL"
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' AND NOT internal"
+            " UNION SELECT view_name FROM duckdb_views()"
+            " WHERE schema_name = 'main' AND NOT internal ORDER BY ALL"
         )
 
     def words(self) -> tuple[str, ...]:
         """What somebody who writes a query may want completed: names and keywords."""
         columns = self._texts(
-            "SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal"
-            " UNION SELECT DISTINCT function_name FROM duckdb_functions() WHERE NOT internal"
-            " ORDER BY ALL"
+            "SELECT DISTINCT column_name FROM duckdb_columns()"
+            " WHERE schema_name = 'main' AND NOT internal"
+            " UNION SELECT DISTINCT function_name FROM duckdb_functions()"
+            " WHERE schema_name = 'main' AND NOT internal ORDER BY ALL"
         )
         keywords = self._texts(
             "SELECT DISTINCT upper(keyword_name) FROM duckdb_keywords()"

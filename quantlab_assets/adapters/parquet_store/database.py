@@ -59,7 +59,15 @@ def _create_first_tables(connection: Connection) -> None:
     schema.metadata.create_all(connection, checkfirst=False)
 
 
-MIGRATIONS: Final[Sequence[Migration]] = (Migration(1, _create_first_tables),)
+def _keep_projection_requests(connection: Connection) -> None:
+    # A manifest made by this version has the table from the first step.
+    schema.projection_requests.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[Sequence[Migration]] = (
+    Migration(1, _create_first_tables),
+    Migration(2, _keep_projection_requests),
+)
 
 
 def to_micros(at: datetime) -> int:

@@ -235,3 +235,10 @@ experiment_events = Table(
     Column("detail", Text),
 )
 Index("events_by_experiment", experiment_events.c.experiment_id, experiment_events.c.event_id)
+
+projection_requests = Table(
+    "projection_requests",
+    metadata,
+    Column("projection_id", Text, primary_key=True),
+    Column("request_json", Text, nullable=False),
+)

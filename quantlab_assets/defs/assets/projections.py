@@ -3,7 +3,7 @@
 import dagster as dg
 
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.handlers.build_projection import research_request
+from quantlab_assets.handlers.build_projection import build_research
 
 
 @dg.asset(
@@ -18,7 +18,7 @@ from quantlab_assets.handlers.build_projection import research_request
     group_name="projections",
     kinds={"duckdb"},
     owners=["team:quantlab"],
-    code_version="1",
+    code_version="2",
     pool="duckdb_projection",
 )
 def research_projection(lake: LakeResource) -> dg.MaterializeResult[None]:
@@ -26,13 +26,13 @@ def research_projection(lake: LakeResource) -> dg.MaterializeResult[None]:
 
     Rebuilt from Parquet at any time; nothing else ever writes to it.
     """
-    opened = lake.lake
-    projection = opened.projections.build(research_request(opened.store))
+    projection = build_research(lake.lake.projections)
     return dg.MaterializeResult(
         metadata={
             "projection_id": projection.projection_id,
+            "size": projection.size,
             "path": dg.MetadataValue.path(projection.path),
-            "rows": dg.MetadataValue.json(projection.rows),
+            "rows": dg.MetadataValue.json(dict(projection.rows)),
             "dagster/row_count": sum(projection.rows.values()),
         }
     )
