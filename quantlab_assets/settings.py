@@ -5,10 +5,11 @@ The only module that reads `os.environ`. Everything else is given a `Settings`.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from quantlab_assets.domain.dsn import without_secrets
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 
 CLICKHOUSE_SCHEMES: Final = ("clickhouse", "clickhouses", "chdb")
@@ -25,7 +26,10 @@ class Settings:
     `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
     where Dagster was told to keep its instance, None if it was told nothing. `telegram_rules` is a
     TOML laid over the packaged rules; `pseudonym_key` names the file of the key that hides people.
-    `types_module` is the Python module that has the user's own artifact types.
+    `types_module` is the Python module that has the user's own artifact types. `projection_budget`
+    is how large the projection cache may become, such as `50GB`, before the least recently used
+    projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
+    ClickHouse hold candles.
     """
 
     lake: Path
@@ -34,11 +38,13 @@ class Settings:
     projection_cache: Path
     experiment_db: Path
     telegram_inbox: Path
-    candles: Path | str
+    candles: Path | str = field(repr=False)  # a DSN may hold a password
     dagster_home: Path | None = None
     types_module: str | None = None
     telegram_rules: Path | None = None
     pseudonym_key: Path | None = None
+    projection_budget: str = "50GB"
+    clickhouse_mapping: Path | None = None
 
     @classmethod
     def from_environment(
@@ -61,6 +67,7 @@ class Settings:
         home = variables.get(DAGSTER_HOME_VARIABLE)
         rules = variables.get("QUANTLAB_TELEGRAM_RULES")
         key = variables.get("QUANTLAB_PSEUDONYM_KEY")
+        mapping = variables.get("QUANTLAB_CLICKHOUSE_MAPPING")
         return cls(
             lake=root,
             manifest=path("ARTIFACT_MANIFEST_DB", root / "manifest" / "manifest.sqlite"),
@@ -75,6 +82,8 @@ class Settings:
             types_module=variables.get(TYPES_VARIABLE) or None,
             telegram_rules=_absolute(Path(rules)) if rules else None,
             pseudonym_key=_absolute(Path(key)) if key else None,
+            clickhouse_mapping=_absolute(Path(mapping)) if mapping else None,
+            projection_budget=variables.get("PROJECTION_CACHE_BUDGET") or "50GB",
         )
 
     @property
@@ -120,6 +129,17 @@ class Settings:
     def candle_inbox(self) -> Path | None:
         """The folder of candle files; None if candles come from a database."""
         return self.candles if isinstance(self.candles, Path) else None
+
+    @property
+    def candle_database(self) -> str | None:
+        """The DSN of the ClickHouse that candles come from; None if they come from a folder."""
+        return self.candles if isinstance(self.candles, str) else None
+
+    @property
+    def candles_shown(self) -> str:
+        """Where candles come from, as it may be shown: without user, password and options."""
+        candles = self.candles
+        return without_secrets(candles) if isinstance(candles, str) else str(candles)
 
     def folders(self) -> tuple[Path, ...]:
         """Every folder that a lake consists of, parents first."""

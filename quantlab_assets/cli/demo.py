@@ -96,14 +96,15 @@ def _run(session: Session) -> Findings:
 
 def _check_self_contained(settings: Settings) -> None:
     """The sample must never end up in anybody's real inbox or manifest."""
-    folders = (*settings.folders(), settings.candles)
-    for folder in folders:
-        if not isinstance(folder, Path) or not folder.is_relative_to(settings.lake):
-            raise ValidationFailed(
-                f"the demo keeps to its own folder, and a variable names {folder}; unset "
-                "ARTIFACT_MANIFEST_DB, ARTIFACTS_ROOT, PROJECTION_CACHE_DIR, EXPERIMENT_DB, "
-                "QUANTLAB_TELEGRAM_INBOX and QUANTLAB_CANDLES for it"
-            )
+    strays = [str(one) for one in settings.folders() if not one.is_relative_to(settings.lake)]
+    if settings.candle_database is not None:
+        strays.append(settings.candles_shown)
+    if strays:
+        raise ValidationFailed(
+            f"the demo keeps to its own folder, and a variable names {strays[0]}; unset "
+            "ARTIFACT_MANIFEST_DB, ARTIFACTS_ROOT, PROJECTION_CACHE_DIR, EXPERIMENT_DB, "
+            "QUANTLAB_TELEGRAM_INBOX and QUANTLAB_CANDLES for it"
+        )
 
 
 def _fill_inboxes(settings: Settings) -> None:
@@ -143,7 +144,7 @@ def _check_candle_files(lake: "Lake") -> None:
         for row in refused:
             if row["error_code"] in NO_CANDLE_FILE:
                 raise ValidationFailed(
-                    f"{rejected.source.name} in {lake.settings.candles}: {row['error_reason']}; "
+                    f"{rejected.source.name} in {lake.settings.candles_shown}: {row['error_reason']}; "
                     "replace or remove it"
                 )
 

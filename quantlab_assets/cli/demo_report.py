@@ -101,7 +101,7 @@ def report(findings: Findings, target: "Console") -> None:
     line(f"  artifacts  {findings.settings.artifacts_root}")
     line(f"  manifest   {findings.settings.manifest}")
     line(f"  inboxes    {findings.settings.telegram_inbox}")
-    line(f"             {findings.settings.candles}")
+    line(f"             {findings.settings.candles_shown}")
     line(f"  projection {findings.settings.projection_cache} (disposable)")
     line()
     line(

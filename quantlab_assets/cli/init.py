@@ -20,7 +20,7 @@ def init(session: Session) -> None:
     existed = settings.manifest.exists()
     settings.create_folders()
     session.open_lake(create=True).store.is_available()
-    candles = settings.candles if settings.candle_inbox is None else f"{settings.candle_inbox}/"
+    candles = settings.candles_shown + ("/" if settings.candle_inbox else "")
     click.echo(f"{'Found' if existed else 'Created'} the lake {settings.lake}")
     click.echo("")
     click.echo("What to do next:")

@@ -69,10 +69,8 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return None if inbox is None else files_in(inbox, CANDLE_SUFFIXES)
 
     def candle_source(self) -> CandleSource:
-        """Where candles come from; a folder is looked at afresh, as it is when a step starts."""
-        if self.lake.settings.candle_inbox is None:
-            return self.lake.candle_source
-        return self.candle_folder()
+        """Where candles come from, looked at afresh, as it is when a step starts."""
+        return self.lake.open_candle_source()
 
     def candle_folder(self) -> CandleFolder:
         """The candle inbox, looked at afresh. There must be one."""

@@ -62,8 +62,8 @@ REASONS: Final = {
 """Why a row is refused, by code, in the order the rules are tried: the first broken one counts."""
 
 _NO_VOLUME: Final = ("", "nan", "null", "none", "na", "n/a", "-")
-_FIRST_US: Final = 1_230_768_000_000_000  # 2009-01-01
-_END_US: Final = 4_102_444_800_000_000  # 2100-01-01
+FIRST_US: Final = 1_230_768_000_000_000  # 2009-01-01
+TIMES_END_US: Final = 4_102_444_800_000_000  # 2100-01-01
 _ISO: Final = (
     r"^(?<date>\d{4}[-/]\d{2}[-/]\d{2})"
     r"(?:[T ](?<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?<fraction>\d{1,9}))?)?"
@@ -144,6 +144,8 @@ def one_candle_a_time(candles: pl.DataFrame) -> pl.DataFrame:
             pl.lit(0, dtype=pl.Int64).alias("duplicates"),
             pl.lit(0, dtype=pl.Int64).alias("conflicts"),
         )
+    if _is_one_a_time(candles):
+        return candles
     ordered = candles.sort([*at, "volume", *origin], nulls_last=False)
     shared = pl.struct(at).is_duplicated()
     contended = ordered.filter(shared)
@@ -157,6 +159,21 @@ def one_candle_a_time(candles: pl.DataFrame) -> pl.DataFrame:
     )
     alone = ordered.filter(~shared)
     return pl.concat([alone, settled.select(alone.columns)]).sort(at, nulls_last=False)
+
+
+def _is_one_a_time(candles: pl.DataFrame) -> bool:
+    """Whether candles are in order already, each alone at its time: then a sort is for nothing."""
+    series = [*TOKEN_COLUMNS, "interval_s"]
+    begins = pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in series) | (
+        pl.int_range(pl.len()) == 0
+    )
+    steps = candles.select(
+        begins.alias("begins"), (pl.col("ts") > pl.col("ts").shift()).alias("on")
+    )
+    if not steps.select((pl.col("begins") | pl.col("on")).all()).item():
+        return False
+    firsts = candles.filter(steps["begins"]).select(series)
+    return not firsts.is_duplicated().any() and firsts.equals(firsts.sort(series, nulls_last=False))
 
 
 def reject_file(code: str, reason: str, *, name: str, rows: int = 0) -> pl.DataFrame:
@@ -241,7 +258,7 @@ def _time_us(dtype: pl.DataType) -> pl.Expr:
         us = _epoch_us(time.cast(pl.Float64, strict=False))
     else:
         us = pl.lit(None, dtype=pl.Int64)
-    return pl.when(us.is_between(_FIRST_US, _END_US, closed="left")).then(us)
+    return pl.when(us.is_between(FIRST_US, TIMES_END_US, closed="left")).then(us)
 
 
 def _epoch_us(number: pl.Expr) -> pl.Expr:

@@ -86,7 +86,7 @@ def fit_window(start: datetime, end: datetime, interval_s: int) -> tuple[datetim
     step = interval_s * _US
     floored = microseconds(start) // step * step
     ceiled = -(-microseconds(end) // step) * step
-    return _from_us(floored), _from_us(ceiled)
+    return from_microseconds(floored), from_microseconds(ceiled)
 
 
 def plan_slices(alerts: pl.DataFrame, window: SliceWindow) -> list[PlannedSlice]:
@@ -257,7 +257,7 @@ def microseconds(ts: datetime) -> int:
     return (gap.days * 86_400 + gap.seconds) * _US + gap.microseconds
 
 
-def _from_us(us: int) -> datetime:
+def from_microseconds(us: int) -> datetime:
     """The UTC time of microseconds since 1970, exactly."""
     seconds, micros = divmod(us, _US)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)

@@ -106,7 +106,7 @@ class WindowReader:
         for (chain, address, network, interval_s, sha256), rows in contended.group_by(
             *SERIES, "source", maintain_order=True
         ):
-            token = Token(chain, address, network)  # type: ignore[arg-type]
+            token = Token(chain, address, network)
             self._times[(token, int(interval_s)), str(sha256)] = np.sort(
                 rows["ts"].cast(pl.Int64).to_numpy()
             )

@@ -1,0 +1,320 @@
+"""`ClickHouseCandles`: the candle source over a table of a ClickHouse."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+
+from quantlab_assets.adapters.clickhouse.connection import Connection
+from quantlab_assets.adapters.clickhouse.mapping import TableMapping
+from quantlab_assets.adapters.clickhouse.rows import (
+    Address,
+    ReadRows,
+    normalised_rows,
+    unresolved_addresses,
+)
+from quantlab_assets.adapters.clickhouse.table import CandleTableShape, Span, describe
+from quantlab_assets.domain.candle_tokens import token_of
+from quantlab_assets.domain.candle_windows import CandleTable
+from quantlab_assets.domain.candles import FIRST_US, TIMES_END_US, TOKEN_COLUMNS
+from quantlab_assets.domain.slices import from_microseconds, microseconds
+from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.ports.candle_source import (
+    CandleRejects,
+    CandleSeries,
+    CandleWindow,
+    FoundCandles,
+    WindowCandles,
+)
+
+BATCH_ROWS: Final = 1_000_000
+BATCH_ADDRESSES: Final = 256
+_DAY_US: Final = 86_400_000_000
+_LOOK_BACK: Final = (timedelta(days=2), timedelta(days=60), None)
+_NEWEST_TOKENS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What the table has of one address: how it is written there, rows and times in all."""
+
+    written: tuple[str, ...]
+    rows: int
+    first_us: int
+    last_us: int
+
+    def rows_in(self, span: Span | None) -> int:
+        """About how many rows there are in a range, were they spread evenly."""
+        if span is None or self.last_us <= self.first_us:
+            return self.rows
+        share = (span.end_us - span.start_us) / (self.last_us - self.first_us)
+        return int(self.rows * min(1.0, share)) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    shape: CandleTableShape
+    held: dict[Address, _Held]
+    networks: tuple[str, ...]
+    unresolved: tuple[CandleRejects, ...]
+
+
+class ClickHouseCandles:
+    """Candles of a table. Implements `CandleSource`.
+
+    Which tokens there are is asked once, at first use; `refresh` asks again. Rows are read when
+    they are wanted, those of many tokens in one query, and go through the same rules as files. A
+    table that says intervals is read in the windows asked for; of one that does not, all rows of a
+    token are read, since only together they tell.
+
+    Raises `StoreUnavailable` where the server cannot be used, `NotFound` for a missing table and
+    `ValidationFailed` for columns that cannot be candles'.
+    """
+
+    def __init__(self, connection: Connection, mapping: TableMapping | None = None) -> None:
+        self._connection = connection
+        self._mapping = mapping or TableMapping()
+        self._catalogue: _Catalogue | None = None
+        self._newest: tuple[datetime | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"ClickHouseCandles({self._connection.where!r}, {self._mapping.name!r})"
+
+    def refresh(self) -> None:
+        """Look at the table again."""
+        self._catalogue = self._newest = None
+        self._look()
+
+    def count(self) -> tuple[int, int]:
+        """Tokens (an address once) and rows of the table."""
+        held = self._look().held
+        return len(held), sum(one.rows for one in held.values())
+
+    def volume_unit(self) -> str | None:
+        """See `CandleSource`: what the mapping says."""
+        return self._mapping.volume_unit
+
+    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
+        """See `CandleSource`. Reads all rows of the address."""
+        at = _at(chain, address)
+        if at not in self._look().held:
+            return []
+        read = self._read({at: None})
+        grouped = (
+            read.normalised.candles.group_by("interval_s", *TOKEN_COLUMNS)
+            .agg(
+                pl.col("ts").min().alias("first"),
+                pl.col("ts").max().alias("last"),
+                pl.len(),
+                pl.col("duplicates").sum(),
+                pl.col("conflicts").sum(),
+            )
+            .sort("interval_s", "token_chain", nulls_last=False)
+        )
+        sources = (read.by_address[at].source,) if at in read.by_address else ()
+        return [
+            CandleSeries(Token(*token), interval_s, first, last, rows, sources, same, lost)
+            for interval_s, *token, first, last, rows, same, lost in grouped.iter_rows()
+        ]
+
+    def candles(
+        self, token: Token, interval_s: int, start: datetime, end: datetime
+    ) -> Iterator[pa.RecordBatch]:
+        """See `CandleSource`."""
+        at = _at(token.chain, token.address)
+        if at not in self._look().held or start >= end:
+            return
+        read = self._read({at: self._range(start, end)})
+        rows = read.normalised.candles.filter(
+            pl.col("token_chain").eq_missing(pl.lit(token.network, dtype=pl.String)),
+            pl.col("interval_s") == interval_s,
+            pl.col("ts") >= start,
+            pl.col("ts") < end,
+        )
+        if rows.height:
+            table = CandleTable(rows)
+            yield from table.all_rows().to_batches()
+
+    def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
+        """See `CandleSource`. One query for many windows."""
+        for batch in self._batches(wanted):
+            ranges = {
+                _at(one.chain, one.address): self._range(one.start, one.end)
+                for one in batch
+                if _at(one.chain, one.address) in self._look().held
+            }
+            read = self._read(ranges) if ranges else None
+            table = None if read is None else CandleTable(read.normalised.candles)
+            for window in batch:
+                at = _at(window.chain, window.address)
+                if read is None or table is None or at not in read.by_address:
+                    yield FoundCandles()
+                    continue
+                rows = read.by_address[at]
+                yield FoundCandles(
+                    tuple(
+                        WindowCandles(
+                            token=cut.token,
+                            interval_s=cut.interval_s,
+                            start=cut.start,
+                            end=cut.end,
+                            table=table.rows(cut),
+                            sources=(rows.source,),
+                            duplicates=table.duplicates(cut),
+                            conflicts=table.conflicts(cut),
+                        )
+                        for cut in table.cut(*at, window.start, window.end)
+                    ),
+                    _refused(read, [at]),
+                )
+
+    def newest_ts(self) -> datetime | None:
+        """See `CandleSource`: of rows that are candles by the rules, not of any row."""
+        if self._newest is None:
+            self._newest = (self._find_newest(),)
+        return self._newest[0]
+
+    def rejects(self) -> Sequence[CandleRejects]:
+        """See `CandleSource`. Reads the whole table, a batch of tokens at a time."""
+        found: list[CandleRejects] = []
+        for batch in self._all_in_batches():
+            found += _refused(self._read(dict.fromkeys(batch)), batch)
+        return [*found, *self.unresolved()]
+
+    def unresolved(self) -> Sequence[CandleRejects]:
+        """See `CandleSource`: the addresses that are none, together as one."""
+        return self._look().unresolved
+
+    def _look(self) -> _Catalogue:
+        if self._catalogue is None:
+            shape = describe(self._connection, self._mapping)
+            answer = pl.DataFrame(self._connection.read(shape.tokens_query()))
+            written: dict[Address, list[tuple[str, int, int, int]]] = {}
+            strange: list[tuple[str, str]] = []
+            for address, word, rows, first_us, last_us in answer.sort(pl.all()).iter_rows():
+                token = token_of(address, word)
+                if token is None:
+                    strange.append((address, word))
+                else:
+                    at = (token.chain, token.address)
+                    written.setdefault(at, []).append((address, rows, first_us, last_us))
+            refused = unresolved_addresses(strange, self._mapping.name)
+            self._catalogue = _Catalogue(
+                shape=shape,
+                held={at: _held(entries) for at, entries in sorted(written.items())},
+                networks=tuple(answer["network"].unique().sort()),
+                unresolved=() if refused is None else (refused,),
+            )
+        return self._catalogue
+
+    def _range(self, start: datetime, end: datetime) -> Span | None:
+        """The rows to read for a window: to whole days, so that it fits any interval."""
+        if not self._look().shape.says_interval:
+            return None
+        first = max(microseconds(start) // _DAY_US * _DAY_US, FIRST_US)
+        return Span(first, min(-(-microseconds(end) // _DAY_US) * _DAY_US, TIMES_END_US))
+
+    def _read(self, ranges: Mapping[Address, Span | None]) -> ReadRows:
+        """The rows of addresses that the table holds, all of them where there is no range."""
+        catalogue = self._look()
+        wanted = [
+            (address, span)
+            for at, span in sorted(ranges.items(), key=lambda item: item[0])
+            for address in catalogue.held[at].written
+        ]
+        addresses = [address for address, _ in wanted]
+        spans = [span for _, span in wanted if span is not None]
+        within = len(spans) == len(wanted)
+        answer = self._connection.read(
+            catalogue.shape.rows_query(within=within),
+            catalogue.shape.parameters(addresses, catalogue.networks, spans if within else None),
+        )
+        return normalised_rows(
+            answer,
+            addresses,
+            catalogue.networks,
+            times_are_typed=catalogue.shape.times_are_typed,
+            table=self._mapping.name,
+        )
+
+    def _batches(self, wanted: Iterable[CandleWindow]) -> Iterator[list[CandleWindow]]:
+        """The windows in order, as many together as one query should bring; an address once."""
+        batch: list[CandleWindow] = []
+        seen: set[Address] = set()
+        rows = 0
+        for window in wanted:
+            at = _at(window.chain, window.address)
+            held = self._look().held.get(at)
+            if batch and (at in seen or rows > BATCH_ROWS or len(batch) >= BATCH_ADDRESSES):
+                yield batch
+                batch, seen, rows = [], set(), 0
+            batch.append(window)
+            seen.add(at)
+            rows += 0 if held is None else held.rows_in(self._range(window.start, window.end))
+        if batch:
+            yield batch
+
+    def _all_in_batches(self) -> Iterator[list[Address]]:
+        batch: list[Address] = []
+        rows = 0
+        for at, held in self._look().held.items():
+            batch.append(at)
+            rows += held.rows
+            if rows > BATCH_ROWS or len(batch) >= BATCH_ADDRESSES:
+                yield batch
+                batch, rows = [], 0
+        if batch:
+            yield batch
+
+    def _find_newest(self) -> datetime | None:
+        """Looks at the tokens with the newest rows first, and stops when no other can be newer."""
+        held = self._look().held
+        order = sorted(held, key=lambda at: (-held[at].last_us, at))
+        newest: int | None = None
+        done = 0
+        while done < len(order):
+            if newest is not None and newest >= held[order[done]].last_us:
+                break
+            some = order[done : done + _NEWEST_TOKENS]
+            found = self._newest_of(some, held[some[0]].last_us)
+            newest = max(filter(None, (newest, found)), default=None)
+            done += len(some)
+        return None if newest is None else from_microseconds(newest)
+
+    def _newest_of(self, addresses: Sequence[Address], last_us: int) -> int | None:
+        """The newest candle of some tokens, none of whose rows is later than `last_us`."""
+        for back in _LOOK_BACK:
+            ranges: dict[Address, Span | None] = dict.fromkeys(addresses)
+            if back is not None:
+                end = from_microseconds(last_us + 1)
+                ranges = dict.fromkeys(addresses, self._range(end - back, end))
+            times = self._read(ranges).normalised.candles["ts"].cast(pl.Int64).to_numpy()
+            if len(times):
+                return int(times.max())
+            if None in ranges.values():
+                break
+        return None
+
+
+def _at(chain: Chain, address: str) -> Address:
+    return chain, address.lower() if chain == "evm" else address
+
+
+def _held(entries: Sequence[tuple[str, int, int, int]]) -> _Held:
+    return _Held(
+        written=tuple(sorted({address for address, *_ in entries})),
+        rows=sum(rows for _, rows, _, _ in entries),
+        first_us=min(first for *_, first, _ in entries),
+        last_us=max(last for *_, last in entries),
+    )
+
+
+def _refused(read: ReadRows, addresses: Iterable[Address]) -> tuple[CandleRejects, ...]:
+    return tuple(
+        CandleRejects(rows.source, rows.rejected, rows.tokens)
+        for at in addresses
+        if (rows := read.by_address.get(at)) is not None and rows.rejected.height
+    )
