@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -197,11 +198,13 @@ def planned_windows(
 
 @dataclass(frozen=True, slots=True)
 class SliceQuality:
-    """How complete a slice is. `expected` counts the grid points of its interval in its window."""
+    """How complete a slice is. `expected` counts the grid points of its interval in its window,
+    `gaps` the stretches of them that have no candle."""
 
     expected: int
     actual: int
     traded: int
+    gaps: int
 
     @property
     def coverage(self) -> float:
@@ -221,10 +224,16 @@ def slice_quality(
 ) -> SliceQuality:
     """Count what a slice holds; one candle a time, all of them inside the window."""
     traded = pc.sum(pc.greater(candles.column("volume"), 0)).as_py()
+    step, first, last = interval_s * _US, microseconds(start), microseconds(end)
+    # One step before the window and its end, as if candles stood there: gaps at the edges count.
+    times = np.concatenate(
+        ([first - step], candles.column("ts").cast(pa.int64()).to_numpy(), [last])
+    )
     return SliceQuality(
-        expected=(microseconds(end) - microseconds(start)) // (interval_s * _US),
+        expected=(last - first) // step,
         actual=candles.num_rows,
         traded=int(traded or 0),
+        gaps=int((np.diff(times) > step).sum()),
     )
 
 
@@ -243,6 +252,7 @@ def slice_tags(
         "coverage": f"{int(quality.coverage * 1_000_000) / 1_000_000:.6f}",
         "expected_candles": str(quality.expected),
         "traded_candles": str(quality.traded),
+        "gaps": str(quality.gaps),
     }
     if token.network is not None:
         tags["network"] = token.network

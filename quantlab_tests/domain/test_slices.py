@@ -134,7 +134,7 @@ def test_keys_give_the_windows_back() -> None:
     ],
 )
 def test_grades(actual: int, grade: str, coverage: str) -> None:
-    quality = SliceQuality(expected=100_000, actual=actual, traded=0)
+    quality = SliceQuality(expected=100_000, actual=actual, traded=0, gaps=1)
 
     tags = slice_tags(Token("evm", EVM, "bsc"), 300, quality, "token")
 
@@ -147,6 +147,7 @@ def test_grades(actual: int, grade: str, coverage: str) -> None:
         "coverage": coverage,
         "expected_candles": "100000",
         "traded_candles": "0",
+        "gaps": "1",
         "volume_unit": "token",
     }
 

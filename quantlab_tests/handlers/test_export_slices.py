@@ -95,6 +95,7 @@ def test_a_slice_is_the_window_around_the_calls_and_says_what_it_is() -> None:
         "coverage": "1.000000",
         "expected_candles": "9",
         "traded_candles": "9",
+        "gaps": "0",
         "duplicate_rows": "0",
         "conflicting_rows": "0",
     }
@@ -152,6 +153,7 @@ def test_poor_slices_are_published_with_their_grade() -> None:
 
     assert (draft.tags["grade"], draft.tags["coverage"]) == ("poor", "0.125000")
     assert draft.tags["traded_candles"] == "0"
+    assert draft.tags["gaps"] == "2"
 
 
 def test_a_volume_unit_other_than_dollars_is_a_tag() -> None:
