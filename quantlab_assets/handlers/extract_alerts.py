@@ -1,5 +1,6 @@
 """Extract the alerts of days from their messages and the first minutes of the day after each."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -73,9 +74,10 @@ def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
     counts = {**found.accounting.counts(), "alerts": found.alerts.height}
     by_chain = [
         draft(ALERTS, ALERTS.key(day=day.isoformat(), chain=str(chain)), rows)
-        for (chain,), rows in sorted(found.alerts.group_by("chain", maintain_order=True))
+        for (chain,), rows in sorted(found.alerts.partition_by("chain", as_dict=True).items())
     ]
     key = f"day={day.isoformat()}"
+    refused = Counter(found.quarantine["error_code"].to_list())
     return DayAlerts(
         alerts=PartitionOutput(tuple(by_chain), counts=counts),
         events=PartitionOutput(
@@ -86,13 +88,7 @@ def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
             (draft(ALERTS_QUARANTINE, key, found.quarantine),) if found.quarantine.height else (),
             counts={
                 "quarantine_rows": found.quarantine.height,
-                **{
-                    f"quarantined_{code}": count
-                    for code, count in found.quarantine.group_by("error_code")
-                    .len()
-                    .sort("error_code")
-                    .iter_rows()
-                },
+                **{f"quarantined_{code}": refused[code] for code in sorted(refused)},
             },
         ),
     )

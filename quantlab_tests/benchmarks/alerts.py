@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from quantlab_assets.adapters.telegram.structure import (
     RecordSplitter,
 )
 from quantlab_assets.domain.telegram.frames import MESSAGES
-from quantlab_assets.domain.telegram.rules import load_rules
+from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.handlers.extract_alerts import alerts_of_days, days_at_once
 from quantlab_assets.handlers.ingest_messages import messages_of_day
 from quantlab_assets.sample import sample_path
@@ -90,21 +90,31 @@ def whole_path(folder: Path) -> dict[str, int]:
     counts = {"days": 0, "messages": 0, "alerts": 0}
     with tempfile.TemporaryDirectory(dir=folder.parent) as spool:
         source = TelegramInbox(folder, Path(spool), rules=rules)
-        days = sorted({day for export in source.exports() for day in export.days})
-        messages = {day: _messages(source, day, rules) for day in days}
-        while days:
-            count = days_at_once(messages[day].height for day in days)
-            batch, days = days[:count], days[count:]
-            frames = [messages.pop(day) for day in batch]
-            frames += [messages[day] for day in days[:1] if day == batch[-1] + timedelta(days=1)]
-            for found in alerts_of_days(batch, pl.concat(frames), rules).values():
-                counts["alerts"] += sum(draft.table.num_rows for draft in found.alerts.drafts)
-            counts["days"] += count
-            counts["messages"] += sum(frame.height for frame in frames[:count])
+        read: list[tuple[date, pl.DataFrame]] = []
+        for day in sorted({day for export in source.exports() for day in export.days}):
+            read.append((day, _messages(source, day, rules)))
+            if days_at_once(frame.height for _, frame in read) < len(read):
+                _extract(read[:-1], read[-1:], rules, counts)
+                read = read[-1:]
+        _extract(read, [], rules, counts)
     return counts
 
 
-def _messages(source: TelegramInbox, day: Any, rules: Any) -> pl.DataFrame:
+def _extract(
+    read: list[tuple[date, pl.DataFrame]],
+    ahead: list[tuple[date, pl.DataFrame]],
+    rules: Rules,
+    counts: dict[str, int],
+) -> None:
+    days = [day for day, _ in read]
+    messages = pl.concat([frame for _, frame in (*read, *ahead)])
+    for found in alerts_of_days(days, messages, rules).values():
+        counts["alerts"] += sum(draft.table.num_rows for draft in found.alerts.drafts)
+    counts["days"] += len(days)
+    counts["messages"] += sum(frame.height for _, frame in read)
+
+
+def _messages(source: TelegramInbox, day: date, rules: Rules) -> pl.DataFrame:
     drafts = messages_of_day(source, day, rules).build({}).drafts
     tables = [pl.DataFrame(draft.table) for draft in drafts]
     return pl.concat([MESSAGES.to_frame(), *tables]) if tables else MESSAGES.to_frame()

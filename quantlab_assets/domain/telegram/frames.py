@@ -23,6 +23,8 @@ def typed(frame: pl.DataFrame, artifact_type: ArtifactType, *beside: str) -> pl.
     """The frame with exactly the columns of the artifact type, in its order; first those named
     `beside` as they are."""
     schema = frame_schema(artifact_type)
+    if not beside and frame.schema == schema:
+        return frame
     return frame.select(*beside, *(pl.col(name).cast(dtype) for name, dtype in schema.items()))
 
 

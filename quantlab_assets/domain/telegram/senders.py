@@ -26,10 +26,16 @@ def sender_kind(name: str | None, sender_id: str | None, is_service: bool, rules
 def with_sender_kinds(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The messages with `sender_kind` as the rules have it now: a new bot needs no re-ingest."""
     keys = ["sender_name", "sender_id", "is_service"]
-    senders = messages.select(keys).unique().sort(keys)
+    senders = messages.lazy().select(keys).unique().collect()
     kinds = [sender_kind(name, of, service, rules) for name, of, service in senders.iter_rows()]
     known = senders.with_columns(pl.Series("sender_kind", kinds, dtype=pl.String))
-    return messages.drop("sender_kind").join(known, on=keys, how="left", nulls_equal=True)
+    return (
+        messages.lazy()
+        .drop("sender_kind")
+        .join(known.lazy(), on=keys, how="left", nulls_equal=True, maintain_order="left")
+        .select(messages.columns)
+        .collect()
+    )
 
 
 def is_command(text: pl.Expr) -> pl.Expr:

@@ -10,6 +10,8 @@ from quantlab_assets.domain.telegram.frames import MESSAGES
 VERSION_KEY: Final = ("chat_id", "message_id", "edited_ts_utc", "text")
 """What makes two rows the same version of a message."""
 
+_NOTHING: Final = MESSAGES.to_frame().lazy()
+
 
 def union_messages(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """One row for each version of a message, with columns of `telegram_messages`.
@@ -18,7 +20,7 @@ def union_messages(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     entities, then by value, so that the choice depends on nothing but the rows themselves.
     `seen_at_utc` is the earliest of them all. Associative, commutative and idempotent.
     """
-    rows = pl.concat([MESSAGES.to_frame(), *(frame.select(MESSAGES.names()) for frame in frames)])
+    rows = pl.concat([_NOTHING, *(frame.lazy().select(MESSAGES.names()) for frame in frames)])
     others = [name for name in MESSAGES.names() if name not in (*VERSION_KEY, "seen_at_utc")]
     rows = rows.sort(
         *VERSION_KEY,
@@ -32,4 +34,5 @@ def union_messages(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         rows.group_by(VERSION_KEY, maintain_order=True)
         .agg(pl.col(others).first(), pl.col("seen_at_utc").min())
         .select(MESSAGES.names())
+        .collect()
     )
