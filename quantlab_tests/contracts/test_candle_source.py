@@ -1,7 +1,9 @@
 """What every candle source promises, whatever it reads from."""
 
+import atexit
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -9,9 +11,12 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.adapters.clickhouse import ClickHouseCandles, Connection, TableMapping
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
 from quantlab_assets.domain.tokens import Token
-from quantlab_assets.ports.candle_source import CandleSource
+from quantlab_assets.ports.candle_source import CandleSource, CandleWindow
+from quantlab_tests.adapters.clickhouse.engine import embedded, make_table, new_database, put
+from quantlab_tests.adapters.clickhouse.loopback import LoopbackServer, loopback
 from quantlab_tests.in_memory.candle_source import InMemoryCandles
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -79,7 +84,42 @@ def parquet_folder(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
     return CandleFolder(tmp_path / "candles", tmp_path / "index")
 
 
-@pytest.fixture(params=[in_memory, csv_folder, parquet_folder], ids=lambda f: f.__name__)
+def embedded_clickhouse(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
+    """A table that holds each row twice, in disorder."""
+    connection = Connection(embedded(new_database()))
+    make_table(connection)
+    put(connection, pl.concat([candles, candles]).sample(fraction=1.0, shuffle=True, seed=1))
+    return ClickHouseCandles(connection)
+
+
+def clickhouse_server(candles: pl.DataFrame, tmp_path: Path) -> CandleSource:
+    """Other names and types, behind HTTP."""
+    database = new_database()
+    connection = Connection(embedded(database))
+    make_table(
+        connection,
+        "ohlcv",
+        "ReplacingMergeTree ORDER BY (token_address, ifNull(token_chain, ''), interval_s, ts)",
+        ts="DateTime64(3, 'Australia/Sydney')",
+        token_chain="Nullable(String)",
+        interval_s="String",
+    )
+    put(connection, candles.sample(fraction=1.0, shuffle=True, seed=1), "ohlcv")
+    return ClickHouseCandles(Connection(_server().dsn(database)), TableMapping("ohlcv", database))
+
+
+@cache
+def _server() -> LoopbackServer:
+    context = loopback()
+    server = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    return server
+
+
+SOURCES = [in_memory, csv_folder, parquet_folder, embedded_clickhouse, clickhouse_server]
+
+
+@pytest.fixture(params=SOURCES, ids=lambda f: f.__name__)
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     return lambda candles: request.param(candles, tmp_path)
 
@@ -179,3 +219,43 @@ def test_reading_consumes_nothing(build: Build) -> None:
     source = build(series(ON_BSC, 300, 5))
 
     assert read(source, ON_BSC, 300).equals(read(source, ON_BSC, 300))
+
+
+def test_windows_say_what_candles_says_in_the_order_asked(build: Build) -> None:
+    tokens = [SOLANA_TOKEN, ON_BSC, ON_BASE, ANYWHERE]
+    source = build(pl.concat([series(token, s, 40) for token in tokens for s in (300, 3600)]))
+    wanted = [
+        CandleWindow("evm", EVM, START + timedelta(minutes=7), START + timedelta(minutes=63)),
+        CandleWindow("evm", "0x" + "1" * 40, START, FAR),
+        CandleWindow("solana", MINT, START - timedelta(days=1), START + timedelta(hours=2)),
+        CandleWindow("evm", EVM, START, START + timedelta(minutes=1)),
+        CandleWindow("solana", MINT, FAR, FAR + timedelta(hours=1)),
+    ]
+
+    answers = list(source.windows(wanted))
+
+    assert [len(answer.candles) for answer in answers] == [6, 0, 2, 6, 0]
+    for window, answer in zip(wanted, answers, strict=True):
+        order = [(one.interval_s, one.token.network or "") for one in answer.candles]
+        assert order == sorted(order)
+        for one in answer.candles:
+            assert one.start <= window.start
+            assert one.end >= window.end
+            assert one.table.schema.equals(OHLCV_SLICE.schema)
+            assert one.table.equals(read(source, one.token, one.interval_s, one.start, one.end))
+            assert len(one.sources) >= 1
+    assert [(one.start, one.end) for one in answers[0].candles] == [
+        (START + timedelta(minutes=5), START + timedelta(minutes=65))
+    ] * 3 + [(START, START + timedelta(hours=2))] * 3
+
+
+def test_windows_of_nothing_are_nothing(build: Build) -> None:
+    assert list(build(series(ON_BSC, 300, 5)).windows([])) == []
+
+
+def test_nothing_is_unresolved_among_good_candles(build: Build) -> None:
+    source = build(series(ON_BSC, 300, 5))
+
+    assert list(source.unresolved()) == []
+    assert list(source.rejects()) == []
+    assert source.volume_unit() is None

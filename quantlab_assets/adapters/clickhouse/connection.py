@@ -116,7 +116,7 @@ class Connection:
                 if pause is None:
                     raise StoreUnavailable(
                         f"ClickHouse {self.where} cannot be reached, or breaks off:"
-                        f" {self._shown(error)} (tried {len(self._pauses) + 1} times); is it"
+                        f" {self._shown(_root(error))} (tried {len(self._pauses) + 1} times); is it"
                         " running, and is QUANTLAB_CANDLES right?"
                     ) from None
                 self._sleep(pause)
@@ -146,7 +146,8 @@ class Connection:
                 ) from error
             except (TypeError, ValueError) as error:
                 raise ValidationFailed(
-                    f"QUANTLAB_CANDLES: {self.where}: {self._shown(error)}"
+                    f"QUANTLAB_CANDLES: {self.where}: an option cannot be used:"
+                    f" {self._shown(error)}"
                 ) from None
         return self._client
 
@@ -242,6 +243,17 @@ def _on_the_way(error: Exception) -> bool:
     if status is not None:
         return status >= 500 or status in (408, 429)
     return isinstance(error, OperationalError) and not isinstance(error, ProgrammingError)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error comes down to: the driver and its HTTP library wrap one another's."""
+    seen: list[BaseException] = []
+    while not any(error is known for known in seen):
+        seen.append(error)
+        reason = getattr(error, "reason", None)
+        inner = reason if isinstance(reason, Exception) else error.__cause__ or error.__context__
+        error = inner if isinstance(inner, Exception) and str(inner) else error
+    return error
 
 
 def _http_status(error: Exception) -> int | None:
