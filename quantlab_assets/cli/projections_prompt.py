@@ -45,7 +45,9 @@ A query ends with ; and may go over several lines.
 Ctrl-C cancels what is typed, or the query that runs. Tab completes names and keywords."""
 
 _CLOSED: Final = re.compile(
-    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*(?:\n|$)|/\*.*?\*/|\$(\w*)\$.*?\$\1\$", re.DOTALL
+    r"[eE]'(?:[^'\\]|''|\\.)*'|"
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*(?:\n|$)|/\*.*?\*/|\$(\w*)\$.*?\$\1\$",
+    re.DOTALL,
 )
 _OPEN: Final = re.compile(r"['\"]|/\*|\$\w*\$")
 

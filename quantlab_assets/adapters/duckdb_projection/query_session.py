@@ -54,6 +54,13 @@ _FRAMED: Final = (
 """What Polars takes from Arrow as it is; nested types are looked into."""
 
 _UNREADABLE: Final = ("IO Error", "INTERNAL Error", "FATAL Error", "Serialization Error")
+_TOKEN: Final = re.compile(
+    r"""
+    [eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(\w*)\$.*?\$\1\$
+    | (?P<nothing> --[^\n]* | /\*.*?\*/ | [;\s]+ ) | .
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _PAUSE_S: Final = 0.02
 _NUMBERS_JSON_LACKS: Final = re.compile(r"\b(?:NaN|Infinity)\b")
 
@@ -166,7 +173,7 @@ class QuerySession:
             kind = statement.type.name
             if kind not in _READING:
                 raise ValidationFailed(f"{_verb(statement.query, kind)} is refused: {READS_ONLY}")
-        return tuple(statement.query for statement in found)
+        return tuple(_without_ending(statement.query) for statement in found)
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> QueryResult:
         """The result of one statement. Values are bound to `$1`, `$2`, ... of it.
@@ -323,6 +330,15 @@ class QuerySession:
         return tuple(
             text for frame in self.ask(statement).frames() for text in frame.to_series().to_list()
         )
+
+
+def _without_ending(statement: str) -> str:
+    """A statement without the `;`, space and comments after it, which DuckDB trips over."""
+    end = 0
+    for token in _TOKEN.finditer(statement):
+        if token.lastgroup is None:
+            end = token.end()
+    return statement[:end]
 
 
 def _verb(statement: str, kind: str) -> str:
