@@ -101,6 +101,8 @@ class Upkeep:
         from quantlab_assets.adapters.parquet_store.store import utc_now
 
         purges = tombstoned_after is not None or superseded_after is not None
+        if not dry_run and (self.session.settings.projection_cache / ".building").is_dir():
+            self.session.open_lake().projections.sweep()
         return collect(
             self.session.open_lake().store,
             trash=self.session.settings.trash,

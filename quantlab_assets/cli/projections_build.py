@@ -200,7 +200,7 @@ def show_built(projection: Projection, seconds: float, output_format: Format) ->
     if not any(projection.rows.values()):
         say("no artifact matches: its tables are empty")
     if projection.stale:
-        say("stale: some of it was superseded, or more would be taken now; rebuild it")
+        say("stale: an artifact that was named is no longer active")
 
 
 def _research(*, verify: bool) -> ProjectionRequest:

@@ -38,7 +38,7 @@ FREED: Final = (Column("projection_id"), Column("freed", show=size, right=True))
 def list_projections(session: Session, output_format: Format) -> None:
     """List what is built: how large, how old, when last used, and whether it is stale.
 
-    Stale: an artifact it was built from has been superseded since, or a rebuild would take more.
+    Stale: an artifact it was built from is no longer active. It answers all the same.
     """
     held = session.open_lake().projections.list()
     if not held and output_format is Format.TABLE:

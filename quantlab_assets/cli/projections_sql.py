@@ -208,7 +208,7 @@ def _built(lake: Lake, projection_id: str | None) -> str:
         held = {one.projection_id: one for one in lake.projections.list()}.get(projection_id)
         if held is not None and held.stale:
             say(
-                f"{projection_id} is stale: the lake has changed since; get it up to date with:"
+                f"{projection_id} is stale: something in it was superseded; build it anew with:"
                 f" quantlab projections rebuild {projection_id}"
             )
         return projection_id

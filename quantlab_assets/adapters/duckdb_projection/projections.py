@@ -37,6 +37,7 @@ from quantlab_assets.adapters.duckdb_projection.limits import (
     watched,
 )
 from quantlab_assets.adapters.duckdb_projection.merging import mark_candles_that_count
+from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
 from quantlab_assets.adapters.duckdb_projection.record import (
     CONTENT_NAME,
     ProjectionRecord,
@@ -213,21 +214,14 @@ class DuckdbProjections:
         Raises `NotFound`, `ValidationFailed` for SQL that DuckDB refuses, `StoreUnavailable` for a
         query that needs more memory than the limits allow.
         """
-        with self.connect(projection_id) as connection:
-            try:
-                relation = connection.sql(sql)
-                return pl.DataFrame() if relation is None else _frame(relation)
-            except duckdb.OutOfMemoryException as error:
-                raise StoreUnavailable(
-                    f"the query needs more than {self._limits.memory} of memory: select less, or"
-                    " raise the limits"
-                ) from error
-            except duckdb.Error as error:
-                raise ValidationFailed(f"DuckDB refuses the query: {first_line(error)}") from error
-            except pl.exceptions.PolarsError as error:
-                raise ValidationFailed(
-                    f"the result is no frame: {first_line(error)}; cast or rename its columns"
-                ) from error
+        with self.connect(projection_id) as connection, QuerySession(connection) as session:
+            return session.frame(sql)
+
+    def sweep(self) -> None:
+        """Remove what killed builds and killed readers left behind; every build does it too."""
+        building = self._cache / ".building"
+        if building.is_dir():
+            self._sweep(building)
 
     @contextmanager
     def _reading(self, projection_id: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -629,21 +623,6 @@ def _copy(source: Path, target: Path) -> None:
         except OSError:
             pass
     shutil.copyfile(source, target)
-
-
-def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
-    """The rows of a relation. Polars knows no interval of months, so intervals become durations."""
-    intervals = [
-        name
-        for name, kind in zip(relation.columns, relation.types, strict=True)
-        if kind == duckdb.type("INTERVAL")
-    ]
-    if intervals:
-        quotable = {name: '"' + name.replace('"', '""') + '"' for name in intervals}
-        exact = ", ".join(f"epoch_us({text}) AS {text}" for text in quotable.values())
-        relation = relation.project(f"* REPLACE ({exact})")
-    frame = pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
-    return frame.with_columns(pl.col(intervals).cast(pl.Duration("us")))
 
 
 def _sync_folder(folder: Path) -> None:
