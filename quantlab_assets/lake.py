@@ -4,7 +4,7 @@ A composition root: it binds the adapters to the ports. Everything is opened on 
 for the manifest alone starts fast.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from quantlab_assets.ports.alert_source import AlertSource
     from quantlab_assets.ports.candle_source import CandleSource
     from quantlab_assets.ports.inbox import FileQuarantine
+    from quantlab_assets.ports.candle_intake import CandleReader, CandleTarget
     from quantlab_assets.ports.projection_builder import Projection
 
 
@@ -270,6 +271,26 @@ class Lake:
         import polars as pl
 
         from quantlab_assets.simulation.candles import one_candle_a_moment
+
+    def candle_intake(
+        self, paths: "Iterable[Path]", *, dry_run: bool = False
+    ) -> "tuple[CandleReader, CandleTarget]":
+        """Candle files somebody gives, and where they go: the inbox, or the ClickHouse.
+
+        Raises `NotFound` and `ValidationFailed` for paths that are no candle files.
+        """
+        from quantlab_assets.adapters.candle_files.intake import CandleIntake, GivenFiles
+        from quantlab_assets.adapters.candle_files.naming import MAPPING_NAME
+
+        inbox = self.settings.candle_inbox
+        if inbox is not None:
+            given = GivenFiles(paths, [inbox / MAPPING_NAME])
+            return given, CandleIntake(inbox, given.companions, dry_run=dry_run)
+        from quantlab_assets.adapters.clickhouse import CandleInserter, Connection, read_mapping
+
+        connection = Connection(self.settings.candle_database or "")
+        mapping = read_mapping(self.settings.clickhouse_mapping)
+        return GivenFiles(paths), CandleInserter(connection, mapping, dry_run=dry_run)
 
         start, end = _utc(start, "start"), _utc(end, "end")
         address = mint.lower() if mint.startswith("0x") else mint
