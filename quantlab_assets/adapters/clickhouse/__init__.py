@@ -5,6 +5,13 @@ Importing this package imports no driver: that is done when the first question i
 
 from quantlab_assets.adapters.clickhouse.candles import ClickHouseCandles
 from quantlab_assets.adapters.clickhouse.connection import Connection
+from quantlab_assets.adapters.clickhouse.insert import CandleInserter
 from quantlab_assets.adapters.clickhouse.mapping import TableMapping, read_mapping
 
-__all__ = ["ClickHouseCandles", "Connection", "TableMapping", "read_mapping"]
+__all__ = [
+    "CandleInserter",
+    "ClickHouseCandles",
+    "Connection",
+    "TableMapping",
+    "read_mapping",
+]

@@ -166,7 +166,7 @@ class Connection:
             return NotFound(f"ClickHouse {self.where}: {self._shown(error)}")
         return StoreUnavailable(f"ClickHouse {self.where}: {self._shown(error)}")
 
-    def _shown(self, error: Exception) -> str:
+    def _shown(self, error: BaseException) -> str:
         """The first line of an error, cut, without what is secret."""
         text = " ".join(str(error).split()) or type(error).__name__
         text = _NOISE.sub("", text.rpartition("DB::Exception: ")[2])
