@@ -23,6 +23,7 @@ from quantlab_assets.defs.jobs import JOBS
 from quantlab_assets.defs.resources import LakeResource, research_database
 from quantlab_assets.defs.schedules import SCHEDULES
 from quantlab_assets.defs.sensors import inbox_sensors
+from quantlab_assets.defs.upkeep import UPKEEP_JOBS, UPKEEP_SCHEDULES, superseded_inputs
 from quantlab_assets.settings import Settings
 
 ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
@@ -46,7 +47,7 @@ def build_defs(
     clock: Callable[[], datetime] = utc_now,
 ) -> dg.Definitions:
     """The whole graph over the lake of `settings`; without them the environment decides at run
-    time. `sensors` replaces the inbox sensors, which are off; `clock` tells freshness the time.
+    time. `sensors` replaces the graph's own, which are off; `clock` tells freshness the time.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """
@@ -59,9 +60,9 @@ def build_defs(
             "research": research_database(settings or Settings.from_environment()),
         },
         asset_checks=quality_checks(clock),
-        jobs=JOBS,
-        schedules=SCHEDULES,
-        sensors=inbox_sensors() if sensors is None else sensors,
+        jobs=[*JOBS, *UPKEEP_JOBS],
+        schedules=[*SCHEDULES, *UPKEEP_SCHEDULES],
+        sensors=[*inbox_sensors(), superseded_inputs] if sensors is None else sensors,
         executor=dg.in_process_executor,
     )
 

@@ -99,6 +99,11 @@ class Settings:
         return self.lake / "trash"
 
     @property
+    def backups(self) -> Path:
+        """Where the nightly copies of the manifest go."""
+        return self.lake / "backups"
+
+    @property
     def quarantine(self) -> Path:
         """Where damaged artifact files go: nothing deletes them there."""
         return self.lake / "quarantine"
@@ -111,6 +116,7 @@ class Settings:
             "staging": self.staging,
             "trash": self.trash,
             "quarantine": self.quarantine,
+            "backups": self.backups,
             "telegram inbox": self.telegram_inbox,
         }
         return named | ({"candle inbox": self.candle_inbox} if self.candle_inbox else {})

@@ -15,6 +15,10 @@ from quantlab_assets.adapters.candle_files.folder import SUFFIXES as CANDLE_SUFF
 from quantlab_assets.adapters.candle_files.folder import FileCheck
 from quantlab_assets.adapters.code_provenance import code_state, environment
 from quantlab_assets.adapters.inbox_folder import files_in
+from quantlab_assets.adapters.parquet_store.audit import AuditReport, audit
+from quantlab_assets.adapters.parquet_store.backup import BackupReport, backup
+from quantlab_assets.adapters.parquet_store.collect import CollectReport, collect
+from quantlab_assets.adapters.parquet_store.store import utc_now
 from quantlab_assets.adapters.telegram.inbox import SUFFIXES as TELEGRAM_SUFFIXES
 from quantlab_assets.defs.lineage import check_declared, current_ledger
 from quantlab_assets.defs.partitions import UNPARTITIONED
@@ -114,6 +118,22 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             git_dirty=code.git_dirty,
             git_diff_hash=code.git_diff_hash,
             environment=environment(),
+        )
+
+    def audit(self, fraction: float) -> AuditReport:
+        """Check the store; see `parquet_store.audit`."""
+        return audit(self.lake.store, fraction=fraction)
+
+    def collectable(self) -> CollectReport:
+        """What garbage collection would take now; see `parquet_store.collect`."""
+        return collect(self.lake.store, trash=self.lake.settings.trash, now=utc_now())
+
+    def backup(self) -> BackupReport:
+        """Copy the manifest into the backups folder; see `parquet_store.backup`."""
+        folder = self.lake.settings.backups
+        folder.mkdir(exist_ok=True)
+        return backup(
+            self.lake.store.database, folder / f"manifest-{utc_now():%Y%m%dT%H%M%SZ}.sqlite"
         )
 
 

@@ -54,7 +54,7 @@ def described() -> dict[str, dict[str, Any]]:
         },
         "sensors": {
             sensor.name: {
-                "job": sensor.job_name,
+                "job": sensor.job_name if sensor.targets else None,
                 "interval_s": sensor.minimum_interval_seconds,
                 "status": sensor.default_status.value,
                 "description": _first_line(sensor.description),
