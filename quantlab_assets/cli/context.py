@@ -186,9 +186,25 @@ class Upkeep:
         if settings.candle_inbox is not None:
             folders["candle inbox"] = settings.candle_inbox
         findings = diagnose(settings.manifest, folders, now=utc_now())
+        findings += self._candle_database()
         if any(one.level == "error" for one in findings):
             return findings
         return findings + self._stale_projections()
+
+    def _candle_database(self) -> "tuple[Finding, ...]":
+        from quantlab_assets.adapters.parquet_store.diagnosis import Finding
+        from quantlab_assets.domain.errors import QuantlabError
+        from quantlab_assets.lake import Lake
+
+        settings = self.session.settings
+        if settings.candle_database is None:
+            return ()  # no driver is imported for nothing
+        try:
+            tokens, rows = Lake(settings).candle_database.count()
+        except QuantlabError as error:
+            return (Finding("error", str(error), "see docs/candles.md, ClickHouse"),)
+        what = f"candles come from {settings.candles_shown}: {rows} rows of {tokens} tokens"
+        return (Finding("ok", what),)
 
     def _stale_projections(self) -> "tuple[Finding, ...]":
         from quantlab_assets.adapters.parquet_store.diagnosis import Finding

@@ -70,6 +70,7 @@ def _status(session: Session) -> dict[str, Any]:
         "experiments": experiments,
         "newest_alert_day": newest.date() if newest else None,
         "inboxes": _inboxes(settings),
+        "candle_database": None if settings.candle_database is None else settings.candles_shown,
         "disk": {
             "artifacts": sum(count["bytes"] for count in artifacts),
             "manifest": _bytes_under(settings.manifest),
@@ -117,6 +118,8 @@ def _facts(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"section": "experiments", "name": name, "value": count}
     for name, inbox in found["inboxes"].items():
         yield {"section": "inboxes", "name": name, "value": inbox["files"]}
+    if found["candle_database"] is not None:
+        yield {"section": "candles", "name": "database", "value": found["candle_database"]}
     for name, count in found["disk"].items():
         yield {"section": "disk", "name": name, "value": count}
 
@@ -134,6 +137,8 @@ def _print(found: Mapping[str, Any]) -> None:
     for name, inbox in found["inboxes"].items():
         files = plural(inbox["files"], "file")
         lines.append(f"Inbox  {inbox['path']}: {files}, {size(inbox['bytes'])} ({name})")
+    if found["candle_database"] is not None:
+        lines.append(f"Candles  {found['candle_database']}")
     disk = [f"{name} {size(count)}" for name, count in found["disk"].items()]
     lines.append(f"On disk  {', '.join(disk)}")
     for line in lines:
