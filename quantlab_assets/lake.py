@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
-from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
+from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.type_registry import TypeRegistry
-from quantlab_assets.settings import TYPES_VARIABLE, Settings
+from quantlab_assets.settings import TIMEZONE_VARIABLE, TYPES_VARIABLE, Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
     from quantlab_assets.adapters.experiment_ledger import ExperimentLedger
     from quantlab_assets.adapters.parquet_store import ParquetStore
+    from quantlab_assets.adapters.telegram.export_folder import ExportFiles, ReadingOptions
+    from quantlab_assets.adapters.telegram.given_exports import GivenExport, GivenFiles
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
     from quantlab_assets.domain.artifact_types import ArtifactType
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from quantlab_assets.domain.telegram.rules import Rules
     from quantlab_assets.lake_experiments import Experiments
     from quantlab_assets.ports.alert_source import AlertSource
+    from quantlab_assets.ports.candle_dataset import CandleDataset
+    from quantlab_assets.ports.candle_intake import CandleReader, CandleTarget
     from quantlab_assets.ports.candle_source import CandleSource
     from quantlab_assets.ports.inbox import FileQuarantine
-    from quantlab_assets.ports.candle_intake import CandleReader, CandleTarget
     from quantlab_assets.ports.projection_builder import Projection
 
 
@@ -114,8 +117,14 @@ class Lake:
         *,
         skip_refused: bool = False,
         only: Collection[str] | None = None,
+        exact: "ExportFiles | None" = None,
+        override: "ReadingOptions | None" = None,
     ) -> "AlertSource":
-        """The exports in any folder, read by this lake's rules and pseudonyms."""
+        """The exports in any folder, read by this lake's rules, pseudonyms and time zone.
+
+        `exact` is the one export that counts; `override` how it is read, whatever else is told.
+        """
+        from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
         from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 
         return TelegramInbox(
@@ -125,7 +134,47 @@ class Lake:
             pseudonyms=self.pseudonyms,
             skip_refused=skip_refused,
             only=only,
+            exact=exact,
+            options=ReadingOptions(self.timezone),
+            override=override,
         )
+
+    def given_exports(self, paths: Iterable[Path]) -> "list[GivenFiles]":
+        """The exports in files and folders that a user names. Raises `NotFound`."""
+        from quantlab_assets.adapters.telegram.given_exports import given_exports
+
+        return given_exports(paths)
+
+    def read_given(
+        self, given: "GivenFiles", spool: Path, *, timezone: str | None, chat_id: int | None
+    ) -> "GivenExport":
+        """Read a named export as it would be read from the inbox; what is asked for wins."""
+        from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
+        from quantlab_assets.adapters.telegram.given_exports import read_given
+
+        return read_given(
+            given,
+            self.telegram_intake,
+            lambda files, options: self.exports_in(
+                given.folder.absolute(), spool, exact=files, override=options
+            ),
+            default=ReadingOptions(self.timezone),
+            timezone=timezone,
+            chat_id=chat_id,
+        )
+
+    @property
+    def timezone(self) -> str:
+        """The clock of exports of which nothing else is told: `auto`, `label` or an IANA zone.
+
+        Raises `ValidationFailed` for anything else.
+        """
+        from quantlab_assets.domain.telegram.clock import check_timezone
+
+        try:
+            return check_timezone(self.settings.timezone)
+        except ValidationFailed as error:
+            raise ValidationFailed(f"{TIMEZONE_VARIABLE}: {error}") from error
 
     @property
     def telegram_intake(self) -> "Intake":
@@ -224,6 +273,32 @@ class Lake:
         assert dsn is not None
         return ClickHouseCandles(Connection(dsn), read_mapping(self.settings.clickhouse_mapping))
 
+    def candle_intake(
+        self, paths: "Iterable[Path]", *, dry_run: bool = False
+    ) -> "tuple[CandleReader, CandleTarget]":
+        """Candle files somebody gives, and where they go: the inbox, or the ClickHouse.
+
+        Raises `NotFound` and `ValidationFailed` for paths that are no candle files.
+        """
+        from quantlab_assets.adapters.candle_files.intake import CandleIntake, GivenFiles
+        from quantlab_assets.adapters.candle_files.naming import MAPPING_NAME
+
+        inbox = self.settings.candle_inbox
+        if inbox is not None:
+            given = GivenFiles(paths, [inbox / MAPPING_NAME])
+            return given, CandleIntake(inbox, given.companions, dry_run=dry_run)
+        from quantlab_assets.adapters.clickhouse import CandleInserter, Connection, read_mapping
+
+        connection = Connection(self.settings.candle_database or "")
+        mapping = read_mapping(self.settings.clickhouse_mapping)
+        return GivenFiles(paths), CandleInserter(connection, mapping, dry_run=dry_run)
+
+    def candle_dataset(self, folder: Path) -> "CandleDataset":
+        """A folder of candles for other tools, made from slices."""
+        from quantlab_assets.adapters.candle_dataset import CandleDatasetFolder
+
+        return CandleDatasetFolder(folder)
+
     @cached_property
     def experiments(self) -> "Experiments":
         """Experiments: create, execute, reproduce, look up."""
@@ -271,26 +346,6 @@ class Lake:
         import polars as pl
 
         from quantlab_assets.simulation.candles import one_candle_a_moment
-
-    def candle_intake(
-        self, paths: "Iterable[Path]", *, dry_run: bool = False
-    ) -> "tuple[CandleReader, CandleTarget]":
-        """Candle files somebody gives, and where they go: the inbox, or the ClickHouse.
-
-        Raises `NotFound` and `ValidationFailed` for paths that are no candle files.
-        """
-        from quantlab_assets.adapters.candle_files.intake import CandleIntake, GivenFiles
-        from quantlab_assets.adapters.candle_files.naming import MAPPING_NAME
-
-        inbox = self.settings.candle_inbox
-        if inbox is not None:
-            given = GivenFiles(paths, [inbox / MAPPING_NAME])
-            return given, CandleIntake(inbox, given.companions, dry_run=dry_run)
-        from quantlab_assets.adapters.clickhouse import CandleInserter, Connection, read_mapping
-
-        connection = Connection(self.settings.candle_database or "")
-        mapping = read_mapping(self.settings.clickhouse_mapping)
-        return GivenFiles(paths), CandleInserter(connection, mapping, dry_run=dry_run)
 
         start, end = _utc(start, "start"), _utc(end, "end")
         address = mint.lower() if mint.startswith("0x") else mint

@@ -17,6 +17,7 @@ CLICKHOUSE_SCHEMES: Final = ("clickhouse", "clickhouses", "chdb")
 LAKE_VARIABLE: Final = "QUANTLAB_LAKE"
 DAGSTER_HOME_VARIABLE: Final = "DAGSTER_HOME"
 TYPES_VARIABLE: Final = "QUANTLAB_TYPES_MODULE"
+TIMEZONE_VARIABLE: Final = "QUANTLAB_TIMEZONE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Settings:
     `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
     where Dagster was told to keep its instance, None if it was told nothing. `telegram_rules` is a
     TOML laid over the packaged rules; `pseudonym_key` names the file of the key that hides people.
+    `timezone` is the clock of exports whose times have no sure offset: `auto`, `label`, or an IANA
+    zone; what was told for one export wins.
     `types_module` is the Python module that has the user's own artifact types. `projection_budget`
     is how large the projection cache may become, such as `50GB`, before the least recently used
     projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
@@ -43,6 +46,7 @@ class Settings:
     types_module: str | None = None
     telegram_rules: Path | None = None
     pseudonym_key: Path | None = None
+    timezone: str = "auto"
     projection_budget: str = "50GB"
     clickhouse_mapping: Path | None = None
 
@@ -82,6 +86,7 @@ class Settings:
             types_module=variables.get(TYPES_VARIABLE) or None,
             telegram_rules=_absolute(Path(rules)) if rules else None,
             pseudonym_key=_absolute(Path(key)) if key else None,
+            timezone=variables.get(TIMEZONE_VARIABLE) or "auto",
             clickhouse_mapping=_absolute(Path(mapping)) if mapping else None,
             projection_budget=variables.get("PROJECTION_CACHE_BUDGET") or "50GB",
         )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quantlab_assets.cli.ingest_telegram import Ingestion
 
 _IGNORED, _QUARANTINED = "ignored_", "quarantined_"
+_CHAT_FROM = {"given": "--chat-id or its TOML", "links": "its links", "title": "its title"}
 _COUNTS = (Column("what"), Column("count", show=lambda n: f"{n:,}", right=True))
 
 
@@ -36,6 +37,9 @@ def facts(found: "Ingestion") -> Iterator[dict[str, Any]]:
     for file in found.files:
         held = "held" if file["held"] else "new"
         yield {"section": "files", "name": str(file["path"]), "value": held}
+        if "clock" in file:
+            clock = file["clock"]["zone"] or "labels"
+            yield {"section": "clocks", "name": str(file["path"]), "value": clock}
     yield {"section": "days", "name": "days", "value": len(found.days)}
     for section, counts in (
         ("messages", _messages(found.counts)),
@@ -49,14 +53,56 @@ def facts(found: "Ingestion") -> Iterator[dict[str, Any]]:
             yield {"section": section, "name": name, "value": value}
 
 
+def reading_of(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """How an export was read that does not say it itself: its clock and its chat."""
+    if not reading:
+        return {}
+    return {
+        "clock": reading["clock"],
+        "chat_id": reading["chat"]["chat_id"],
+        "chat_id_from": reading["chat"]["basis"],
+    }
+
+
+def warnings_of(reading: Mapping[str, Any]) -> list[str]:
+    """What the user should know of how an export was read."""
+    return [
+        each for part in ("clock", "chat") for each in reading.get(part, {}).get("warnings", [])
+    ]
+
+
+def clock_line(clock: Mapping[str, Any]) -> str:
+    """The clock an export was read by, and what speaks for it, in one line."""
+    named = clock["zone"] or f"labels {', '.join(clock['labels']) or 'none'}"
+    if clock["callbacks"]:
+        share = f"{clock['agreeing']:,} of {clock['callbacks']:,} bots' buttons agree"
+        first, last = clock["evidence"][0]["from"], clock["evidence"][-1]["to"]
+        span = f"on {first}" if first == last else f"{first} to {last}"
+        evidence = f"{share} ({clock['share']:.0%}, {span})"
+    elif clock["basis"] == "inferred":
+        evidence = "by cards refreshed before their labels say they were posted"
+    else:
+        evidence = "no bot's button tells"
+    labels = ""
+    if clock["zone"] and clock["labels"]:
+        labels = f"; labelled {', '.join(clock['labels'])}"
+    return f"clock: {named}, {clock['basis']}, {evidence}{labels}"
+
+
 def report(found: "Ingestion", target: "Console") -> None:
     """Print the summary for people."""
     would = "would be " if found.dry_run else ""
     for file in found.files:
         state = f"held already as {file['inbox']}" if file["held"] else f"{would}copied"
         bad = f", {file['unreadable']:,} unreadable" if file["unreadable"] else ""
-        line = f"{file['path']}: {file['records']:,} records{bad}, {plural(file['days'], 'day')}"
+        pages = f" on {file['pages']:,} pages" if file["pages"] > 1 else ""
+        records = f"{file['records']:,} records{pages}{bad}"
+        line = f"{file['path']}: {records}, {plural(file['days'], 'day')}"
         target.print(printable(f"{line}; {state}"), markup=False, soft_wrap=True)
+        if "clock" in file:
+            target.print(f"  {clock_line(file['clock'])}", markup=False, soft_wrap=True)
+            chat = f"  chat: {file['chat_id']}, from {_CHAT_FROM[file['chat_id_from']]}"
+            target.print(chat, markup=False, soft_wrap=True)
     if not found.days:
         target.print("No messages in these days: nothing to run.", markup=False)
         return

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +15,13 @@ from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.day_options import check_range, day_range_options
 from quantlab_assets.cli.demo_progress import Progress, show_progress
 from quantlab_assets.cli.graph import Graph, PartitionFigures, open_graph
-from quantlab_assets.cli.ingest_report import as_document, facts, report
+from quantlab_assets.cli.ingest_report import (
+    as_document,
+    facts,
+    reading_of,
+    report,
+    warnings_of,
+)
 from quantlab_assets.cli.output import (
     Column,
     Format,
@@ -27,11 +33,12 @@ from quantlab_assets.cli.output import (
     write_records,
 )
 from quantlab_assets.domain.days import contiguous
-from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
+from quantlab_assets.domain.errors import Conflict, ValidationFailed
 
 if TYPE_CHECKING:
+    from quantlab_assets.adapters.telegram.given_exports import GivenExport
     from quantlab_assets.lake import Lake
-    from quantlab_assets.ports.alert_source import AlertSource, Export
+    from quantlab_assets.ports.alert_source import Export
     from quantlab_assets.ports.artifact_store import ArtifactStore
 
 MESSAGES: Final = "telegram_messages"
@@ -43,14 +50,13 @@ ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An export that was read: where it lies, what it is, and its file in the inbox if it has one
-    with the same content."""
+class Asked:
+    """What the command was asked for. `limits` are the first and the last day."""
 
-    path: Path
-    export: "Export"
-    source: "AlertSource"
-    held_as: str | None
+    paths: Sequence[Path]
+    chat_id: int | None
+    timezone: str | None
+    limits: tuple[date | None, date | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Ingestion:
     "telegram",
     examples="""
     quantlab ingest telegram ~/Downloads/ChatExport_2025-11-09/result.json
+    quantlab ingest telegram ~/Downloads/ChatExport_2025-11-09 --timezone Australia/Sydney
     quantlab ingest telegram exports/ --from 2025-11-01 --to 2025-11-07
     quantlab ingest telegram result.json --dry-run --format json
     """,
@@ -83,7 +90,12 @@ class Ingestion:
     "--chat-id",
     type=int,
     metavar="N",
-    help="Refuse exports that hold messages of any other chat.",
+    help="The chat's id. JSON that holds messages of any other chat is refused.",
+)
+@click.option(
+    "--timezone",
+    metavar="auto|label|IANA",
+    help="The clock of HTML exports: auto judges it by bots' buttons, label takes the labels.",
 )
 @day_range_options("to ingest")
 @click.option("--dry-run", is_flag=True, help="Say what would happen; change nothing in the lake.")
@@ -93,22 +105,23 @@ def telegram(
     session: Session,
     paths: tuple[Path, ...],
     chat_id: int | None,
+    timezone: str | None,
     first: date | None,
     last: date | None,
     dry_run: bool,
     output_format: Format,
 ) -> None:
-    """Ingest Telegram Desktop's JSON exports: files, or folders with *.json files.
+    """Ingest Telegram Desktop's exports, JSON or HTML: files, or folders that hold any.
 
-    The files are copied into the inbox, a content only once. Then exactly the days they have
-    messages of are run through the asset graph, and the day before each: a reply just after
-    midnight resolves a call just before it. Ingesting again adds nothing.
+    All pages of a folder are one chat. The files are copied into the inbox, a content only once.
+    Then exactly the days they have messages of are run through the asset graph, and the day before
+    each: a reply just after midnight resolves a call just before it. Ingesting again adds nothing.
     """
     check_range(first, last)
-    files = _expanded(paths)
+    asked = Asked(paths, chat_id, timezone, (first, last))
     with show_progress() as progress:
         run = _preview if dry_run else _ingest
-        found = run(session, files, chat_id, (first, last), progress)
+        found = run(session, asked, progress)
     for day in found.left_out[:1]:
         say(f"{plural(len(found.left_out), 'day')} left out, which the graph has not, as {day}")
     if output_format is Format.TABLE:
@@ -122,20 +135,18 @@ def telegram(
 
 def _ingest(
     session: Session,
-    files: Sequence[Path],
-    chat_id: int | None,
-    limits: tuple[date | None, date | None],
+    asked: Asked,
     progress: Progress,
 ) -> Ingestion:
     lake = session.open_lake(create=True)
-    candidates = _read(lake, lake.settings.telegram_spool, files, chat_id, progress)
+    candidates = _read(lake, lake.settings.telegram_spool, asked, progress)
     progress.say("copying into the inbox")
     described = []
     for one in candidates:
-        name = lake.telegram_intake.take(one.path, one.export.source)
+        name = one.take(lake.telegram_intake)
         described.append(_described(one, name))
     with open_graph(lake.settings) as graph:
-        days, left_out = _days(candidates, limits, graph.days(MESSAGES))
+        days, left_out = _days(candidates, asked.limits, graph.days(MESSAGES))
         counts = materialise_days(graph, lake.store, days, progress)
     return Ingestion(
         files=described,
@@ -151,9 +162,7 @@ def _ingest(
 
 def _preview(
     session: Session,
-    files: Sequence[Path],
-    chat_id: int | None,
-    limits: tuple[date | None, date | None],
+    asked: Asked,
     progress: Progress,
 ) -> Ingestion:
     from quantlab_assets.handlers.preview_ingestion import preview_ingestion
@@ -162,8 +171,8 @@ def _preview(
     lake = Lake(session.settings)
     store = lake.store if lake.settings.manifest.exists() else None
     with tempfile.TemporaryDirectory(prefix="quantlab-preview-") as spool:
-        candidates = _read(lake, Path(spool), files, chat_id, progress)
-        days, left_out = _days(candidates, limits, None)
+        candidates = _read(lake, Path(spool), asked, progress)
+        days, left_out = _days(candidates, asked.limits, None)
         progress.say("extracting")
         found = preview_ingestion(store, _AllOf(candidates), days, lake.rules)
         unreadable = _unreadable(candidates)
@@ -232,7 +241,7 @@ def _message_heads(store: "ArtifactStore", days: Sequence[date]) -> dict[date, f
 class _AllOf:
     """The candidates as one source, a content counting once."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, candidates: "Sequence[GivenExport]") -> None:
         self._by_hash = {one.export.source.sha256: one for one in reversed(candidates)}
 
     def exports(self) -> Sequence["Export"]:
@@ -247,63 +256,42 @@ class _AllOf:
     def unreadable(self, source: Any) -> Any:
         return self._by_hash[source.sha256].source.unreadable(source)
 
-    def _sorted(self) -> list[Candidate]:
+    def _sorted(self) -> "list[GivenExport]":
         return [self._by_hash[sha256] for sha256 in sorted(self._by_hash)]
 
 
-def _expanded(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and the `*.json` files in folders named; hidden ones are left alone."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.rglob("*.json")
-                if file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
-            if not inside:
-                raise NotFound(f"{path}: no *.json file in this folder")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise NotFound(f"{path}: no such file or folder")
-    return list(dict.fromkeys(found))
+def _read(lake: "Lake", spool: Path, asked: Asked, progress: Progress) -> "list[GivenExport]":
+    """Read every export before anything is ingested: one that is none stops it all."""
+    found = []
+    for given in lake.given_exports(asked.paths):
+        progress.say(f"reading {given.shown.name}")
+        if given.note is not None:
+            say(given.note)
+        one = lake.read_given(given, spool, timezone=asked.timezone, chat_id=asked.chat_id)
+        if asked.chat_id is not None and not given.is_html:
+            _check_chat(one, asked.chat_id)
+        for warning in warnings_of(one.export.reading):
+            say(f"{given.shown}: {warning}")
+        found.append(one)
+    return found
 
 
-def _read(
-    lake: "Lake", spool: Path, files: Sequence[Path], chat_id: int | None, progress: Progress
-) -> list[Candidate]:
-    """Read every file before anything is ingested: one that is no export stops it all."""
-    candidates = []
-    for path in files:
-        progress.say(f"reading {path.name}")
-        source = lake.exports_in(path.absolute().parent, spool, only={path.name})
-        [export] = source.exports()
-        if chat_id is not None:
-            _check_chat(path, source, export, chat_id)
-        held_as = lake.telegram_intake.find(export.source)
-        candidates.append(Candidate(path, export, source, held_as))
-    return candidates
-
-
-def _check_chat(path: Path, source: "AlertSource", export: "Export", chat_id: int) -> None:
+def _check_chat(one: "GivenExport", chat_id: int) -> None:
     chats: set[int] = set()
-    for day in export.days:
-        for part in source.read(day):
+    for day in one.export.days:
+        for part in one.source.read(day):
             chats |= set(part.messages["chat_id"].unique().to_list())
     others = sorted(chats - {chat_id})
     if others:
         shown = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
         raise ValidationFailed(
-            f"{path.name}: has messages of chat {shown}, not only of {chat_id}; ingest it without "
-            "--chat-id, or export that chat alone"
+            f"{one.given.shown.name}: has messages of chat {shown}, not only of {chat_id}; ingest "
+            "it without --chat-id, or export that chat alone"
         )
 
 
 def _days(
-    candidates: Sequence[Candidate],
+    candidates: "Sequence[GivenExport]",
     limits: tuple[date | None, date | None],
     there_are: tuple[date, date] | None,
 ) -> tuple[list[date], list[date]]:
@@ -322,19 +310,21 @@ def _days(
     return sorted(inside), sorted(wanted - inside)
 
 
-def _described(one: Candidate, name: str | None) -> dict[str, Any]:
+def _described(one: "GivenExport", name: str | None) -> dict[str, Any]:
     return {
-        "path": one.path,
+        "path": one.given.shown,
         "inbox": name,
         "held": one.held_as is not None,
         "sha256": one.export.source.sha256,
         "records": one.export.records,
         "unreadable": one.export.unreadable,
         "days": len(one.export.days),
+        "pages": len(one.export.files),
+        **reading_of(one.export.reading),
     }
 
 
-def _unreadable(candidates: Sequence[Candidate]) -> dict[str, int]:
+def _unreadable(candidates: "Sequence[GivenExport]") -> dict[str, int]:
     counts: Counter[str] = Counter()
     for one in {each.export.source.sha256: each for each in candidates}.values():
         if one.export.unreadable:

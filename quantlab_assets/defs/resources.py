@@ -19,7 +19,7 @@ from quantlab_assets.adapters.parquet_store.audit import AuditReport, audit
 from quantlab_assets.adapters.parquet_store.backup import BackupReport, backup
 from quantlab_assets.adapters.parquet_store.collect import CollectReport, collect
 from quantlab_assets.adapters.parquet_store.store import utc_now
-from quantlab_assets.adapters.telegram.inbox import SUFFIXES as TELEGRAM_SUFFIXES
+from quantlab_assets.adapters.telegram.export_folder import export_files, group_of
 from quantlab_assets.defs.lineage import check_declared, current_ledger
 from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.defs.read_ledger import PartitionFrames
@@ -61,10 +61,17 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def telegram_files(self) -> list[InboxFile]:
         """What lies in the Telegram inbox now, unopened."""
-        return files_in(self.lake.settings.telegram_inbox, TELEGRAM_SUFFIXES)
+        return export_files(self.lake.settings.telegram_inbox)
+
+    def telegram_group(self, path: str) -> str:
+        """What the files of one export in the Telegram inbox have in common."""
+        return group_of(path)
 
     def telegram_file(self, path: str) -> AlertSource:
-        """One file of the Telegram inbox as an alert source; no exports if it cannot be used."""
+        """The export that a file of the Telegram inbox is part of, as an alert source.
+
+        It has no exports if the file cannot be used.
+        """
         return self.lake.exports(skip_refused=True, only={path})
 
     def candle_files(self) -> list[InboxFile] | None:

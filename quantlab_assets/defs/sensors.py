@@ -37,7 +37,8 @@ READING_S = 20.0
 TOKEN_NAMES = "tokens.csv"  # noqa: S105
 
 SETTLING = (
-    "A file counts once its size and time are the same at two ticks. One that cannot be used is "
+    "A file counts once its size and time are the same at two ticks, a page of an HTML export once "
+    "those of all its pages are. One that cannot be used is "
     "put on record as quarantined and does not hold up the others."
 )
 TELEGRAM_DESCRIPTION = (
@@ -88,14 +89,14 @@ def telegram_tick(
     stop = clock() + READING_S
     read: list[ReadFile] = []
     refused: list[RefusedFile] = []
-    for file in settled_files(memory, listing):
+    for file in settled_files(memory, listing, lake.telegram_group):
         if clock() > stop:
             break
         source = lake.telegram_file(file.path)
         refused += [RefusedFile(file, refusal.reason) for refusal in source.refused()]
         for export in source.exports():
             days = days_with_new_messages(lake.lake.store, "telegram_messages", source)
-            read.append(ReadFile(file, export.source.sha256, days))
+            read.append(ReadFile(file, export.content, days))
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=True)
 
 

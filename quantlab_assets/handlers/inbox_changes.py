@@ -6,7 +6,7 @@ asking the lake are the caller's.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
@@ -70,18 +70,25 @@ class InboxDecision:
 
 
 def settled_files(
-    memory: Mapping[str, KnownFile], listing: Iterable[InboxFile]
+    memory: Mapping[str, KnownFile],
+    listing: Iterable[InboxFile],
+    group_of: Callable[[str], str] = str,
 ) -> tuple[InboxFile, ...]:
     """The files to read now: as they were at the last tick, and not judged yet.
 
-    A file that is still growing, or was seen for the first time, is left for the next tick.
+    A file that is still growing, or was seen for the first time, is left for the next tick, and
+    with it all files of its group: those for whose paths `group_of` gives the same.
     """
+    files = sorted(listing, key=lambda file: file.path)
+    moving = {
+        group_of(file.path)
+        for file in files
+        if (known := memory.get(file.path)) is None or not _same(known, file)
+    }
     return tuple(
         file
-        for file in sorted(listing, key=lambda file: file.path)
-        if (known := memory.get(file.path)) is not None
-        and known.verdict == "settling"
-        and _same(known, file)
+        for file in files
+        if group_of(file.path) not in moving and memory[file.path].verdict == "settling"
     )
 
 

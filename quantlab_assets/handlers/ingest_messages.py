@@ -25,6 +25,8 @@ from quantlab_assets.ports.artifact_store import ArtifactStore
 
 PSEUDONYM_KEY: Final = "pseudonym_key"
 """The publication parameter that tells under which key people's names were replaced, if any."""
+READINGS: Final = "exports"
+"""The publication parameter that tells, by export, the clock and the chat it was read by."""
 
 
 def messages_of_day(
@@ -82,6 +84,7 @@ def _union(
 ) -> PartitionOutput:
     frames: dict[str, list[pl.DataFrame]] = {}
     sources: dict[str, dict[str, SourceFile]] = {}
+    readings: dict[str, dict[str, Any]] = {}
     for key, artifact in held.items():
         frames.setdefault(key, []).append(pl.DataFrame(artifact.table))
         sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
@@ -89,7 +92,10 @@ def _union(
         for (chat,), rows in sorted(part.messages.group_by("chat_id")):
             key = TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat())
             frames.setdefault(key, []).append(rows)
-            sources.setdefault(key, {}).setdefault(part.source.sha256, part.source)
+            for file in part.files:
+                sources.setdefault(key, {}).setdefault(file.sha256, file)
+            if part.reading:
+                readings.setdefault(key, {})[part.source.sha256] = part.reading
     unions = {key: with_sender_kinds(union_messages(frames[key]), rules) for key in sorted(frames)}
     drafts = tuple(
         ArtifactDraft(
@@ -97,7 +103,7 @@ def _union(
             logical_key=key,
             table=table_of(union, TELEGRAM_MESSAGES),
             sources=tuple(sources[key][sha256] for sha256 in sorted(sources[key])),
-            params=params,
+            params={**params, READINGS: readings[key]} if key in readings else params,
         )
         for key, union in unions.items()
     )
@@ -126,7 +132,8 @@ def _unreadable(source: AlertSource, contributing: set[str]) -> tuple[ArtifactDr
                 source=export.source.sha256.removeprefix("sha256:")[:16]
             ),
             table=table_of(source.unreadable(export.source), ALERTS_QUARANTINE),
-            sources=(export.source,),
+            sources=export.files,
+            params={READINGS: {export.source.sha256: export.reading}} if export.reading else {},
         )
         for export in source.exports()
         if export.unreadable and (export.source.sha256 in contributing or not export.days)

@@ -1,32 +1,61 @@
 """Where Telegram messages come from: exports in an inbox, read day by day."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.artifacts import SourceFile, canonical_json
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One raw export: its file, the UTC days it has messages of, and its newest message time."""
+    """One raw export: its file, the UTC days it has messages of, and its newest message time.
+
+    An export of several files (the pages of an HTML export) goes by the hash of their hashes in
+    `source`, and has the files themselves in `pages`. `reading` says how it was read where it does
+    not say so itself: its clock and its chat, as plain values.
+    """
 
     source: SourceFile
     days: tuple[date, ...]
     newest_message_utc: datetime | None
     records: int
     unreadable: int
+    pages: tuple[SourceFile, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The raw files that lineage ends at."""
+        return self.pages or (self.source,)
+
+    @property
+    def content(self) -> str:
+        """What it holds, by name: the bytes, and how they are read."""
+        if not self.reading:
+            return self.source.sha256
+        told = hashlib.sha256(canonical_json(dict(self.reading))).hexdigest()
+        return f"{self.source.sha256} {told[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedMessages:
-    """The messages of one UTC day in one export; columns of the type `telegram_messages`."""
+    """The messages of one UTC day in one export; columns of the type `telegram_messages`. `pages`
+    and `reading` are the export's."""
 
     source: SourceFile
     messages: pl.DataFrame
+    pages: tuple[SourceFile, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The raw files that lineage ends at."""
+        return self.pages or (self.source,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.adapters.telegram.html_message import Said, UnreadableError, read_message
+from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
+from quantlab_assets.adapters.telegram.html_message import (
+    Said,
+    UnreadableError,
+    read_message,
+    read_plain,
+)
 from quantlab_assets.adapters.telegram.html_structure import PageReader, Piece
-from quantlab_assets.adapters.telegram.html_text import entities_json, plain_text, without_people
+from quantlab_assets.adapters.telegram.html_text import entities_json, text_of, without_people
 from quantlab_assets.adapters.telegram.json_export import (
     MAX_KEPT,
     MAX_KEPT_AFTER,
@@ -35,12 +41,14 @@ from quantlab_assets.adapters.telegram.json_export import (
 )
 from quantlab_assets.adapters.telegram.people import People
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.clock import AUTO, NONE, Clock, Seconds, read_clock
+from quantlab_assets.domain.telegram.clock import NONE, Clock, Seconds, read_clock
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 
 PARSER_VERSION: Final = "html-1"
 INGEST_SOURCE: Final = "telegram_html"
+RAW: Final = "raw.arrow"
+"""The disposable file of the first pass, in the working folder."""
 
 _BATCH_MESSAGES: Final = 20_000
 _BATCH_CHARACTERS: Final = 8_000_000
@@ -67,15 +75,6 @@ _CALL_LINK: Final = r"call_-100(\d{1,15})_"
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlOptions:
-    """How to read an export that does not say it itself: `timezone` (`auto`, `label` or an IANA
-    zone) and `chat_id` (None: found in the pages)."""
-
-    timezone: str = AUTO
-    chat_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ChatIdentity:
     """The chat an export is taken to be of. `basis` is `given`, `links` (found in the pages' own
     links) or `title` (made from the title)."""
@@ -83,6 +82,10 @@ class ChatIdentity:
     chat_id: int
     name: str | None
     basis: str
+
+    def document(self) -> dict[str, Any]:
+        """As plain values, for parameters of publications and reports."""
+        return {"chat_id": self.chat_id, "basis": self.basis, "warnings": list(self.warnings)}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -100,6 +103,7 @@ class _Columns:
     """Messages read so far, by column."""
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
     markup: list[str] = field(default_factory=list)
     buttons: list[str] = field(default_factory=list)
     characters: int = 0
@@ -135,14 +139,14 @@ class HtmlExport:
         pages: Sequence[Path],
         work: Path,
         *,
-        options: HtmlOptions | None = None,
+        options: ReadingOptions | None = None,
         rules: Rules | None = None,
         pseudonyms: Pseudonyms | None = None,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         self._pages = pages
-        self._spool = work / "raw.arrow"
-        self._options = options or HtmlOptions()
+        self._spool = work / RAW
+        self._options = options or ReadingOptions()
         self._people = People(rules or load_rules(), pseudonyms)
         self._max_record_bytes = max_record_bytes
         self._title: str | None = None
@@ -222,9 +226,10 @@ class HtmlExport:
             spool.write(self._take(columns))
 
     def _add(self, columns: _Columns, page: int, piece: Piece, said: Said) -> None:
-        markup = said.markup
+        text, markup = said.text, said.markup
         if self._people.pseudonyms is not None and "<a" in markup:
             markup = without_people(markup, self._people.mention)
+            text = text_of(markup)
         columns.rows.append(
             (
                 page,
@@ -240,9 +245,10 @@ class HtmlExport:
                 NONE if said.epoch is None or said.forwarded else said.epoch,
             )
         )
+        columns.text.append(text)
         columns.markup.append(markup)
         columns.buttons.append(said.buttons)
-        columns.characters += len(markup)
+        columns.characters += len(text) + len(markup)
 
     def _take(self, columns: _Columns) -> pa.RecordBatch:
         """The messages so far, with text and entities; what tells clock and chat is set aside."""
@@ -255,7 +261,7 @@ class HtmlExport:
         )
         markup = pl.Series("markup", columns.markup, pl.String)
         buttons = pl.Series("buttons", columns.buttons, pl.String)
-        text = markup.to_frame().select(plain_text(pl.col("markup")).alias("text")).to_series()
+        text = pl.Series("text", columns.text, pl.String)
         long = text.str.len_chars() > MAX_TEXT
         if long.any():
             for row in frame.with_columns(text=text).filter(long).iter_rows(named=True):
@@ -412,6 +418,8 @@ NO_TIMES: Final[Seconds] = np.empty(0, np.int64)
 
 
 def _said(piece: Piece) -> Said | None:
+    if piece.plain is not None:
+        return read_plain(piece.plain)
     if piece.node is None:
         code, reason = piece.why or ("unknown_shape", "the record is no message")
         raise UnreadableError(code, reason)

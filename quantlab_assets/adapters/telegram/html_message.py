@@ -1,6 +1,7 @@
 """One message of an HTML export, from its parsed element: what can be told without the others."""
 
 import html
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,6 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from selectolax.lexbor import LexborNode
-
-from quantlab_assets.adapters.telegram.json_export import compact_json
 
 Role = Literal["text", "date", "name", "reply", "forwarded", "buttons", "body", "other"]
 
@@ -23,7 +22,9 @@ _REPLY: Final = re.compile(r"#(?:go_to_)?message(\d{1,18})(?!\d)", re.ASCII)
 _VIA: Final = re.compile(r"\s+via @\w+$")
 _EPOCH: Final = re.compile(r"Data: (?:delete_message:\d+|refr):(\d{10})\b", re.ASCII)
 _LINK: Final = re.compile(r'<a (?:[^>]*? )?href="([^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _TAG: Final = re.compile(r"<[^>]*>")
+_SPACE: Final = " \t\n\r\f"
 _EARLIEST_YEAR, _LATEST_YEAR = 2013, 2099
 _DAY_S: Final = 86_400
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
@@ -42,8 +43,8 @@ class UnreadableError(Exception):
 class Said:
     """A message as it stands in the page. `local` is what the clock showed, in seconds since 1970
     as if it were UTC, and `label` the offset beside it; a service message has neither. `markup` is
-    the HTML of the text, `buttons` JSON objects of the buttons that open a link, joined by `,`;
-    `epoch` the Unix seconds in a bot's buttons."""
+    the HTML of the text if it has any, `buttons` JSON objects of the buttons that open a link,
+    joined by `,`; `epoch` the Unix seconds in a bot's buttons."""
 
     message_id: int
     service: bool
@@ -54,6 +55,7 @@ class Said:
     reply_to: int | None = None
     forwarded: bool = False
     forwarded_from: str | None = None
+    text: str = ""
     markup: str = ""
     buttons: str = ""
     epoch: int | None = None
@@ -94,13 +96,33 @@ def role_of(css_class: str | None) -> Role:
     return "buttons" if "bot_buttons_table" in words else "other"
 
 
+def read_plain(found: re.Match[bytes]) -> Said:
+    """A message without markup, matched as a whole. Raises `UnreadableError`."""
+    message_id, name, reply, text = found.group("id", "name", "reply", "text")
+    local, label = read_title(found["title"].decode())
+    return Said(
+        int(message_id),
+        service=False,
+        joined=found["joined"] is not None,
+        local=local,
+        label=label,
+        name=None if name is None else _without_bot(_plain(name)),
+        reply_to=None if reply is None else int(reply),
+        text="" if text is None else _plain(text),
+    )
+
+
+def _plain(escaped: bytes) -> str:
+    text = escaped.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"<br>", b"\n").decode()
+    return (html.unescape(text) if "&" in text else text).strip(_SPACE)
+
+
 def _read_body(body: LexborNode, said: Said) -> None:
     for part in body.iter():
         attributes = part.attributes
         role = role_of(attributes.get("class"))
         if role == "text":
-            if not said.markup:
-                said.markup = part.inner_html or ""
+            _read_text(part, said)
         elif role == "date":
             if said.local is None:
                 said.local, said.label = read_title(attributes.get("title"))
@@ -121,10 +143,19 @@ def _read_forwarded(body: LexborNode, said: Said) -> None:
         role = role_of(part.attributes.get("class"))
         if role == "name":
             said.forwarded_from = _name(part)
-        elif role == "text" and not said.markup:
-            said.markup = part.inner_html or ""
+        elif role == "text":
+            _read_text(part, said)
         elif role == "buttons":
             _read_buttons(part.inner_html or "", said)
+
+
+def _read_text(part: LexborNode, said: Said) -> None:
+    if said.text:
+        return
+    said.text = part.text().strip(_SPACE)
+    markup = part.inner_html or ""
+    if "<" in markup:
+        said.markup = markup
 
 
 def _name(node: LexborNode) -> str | None:
@@ -133,7 +164,12 @@ def _name(node: LexborNode) -> str | None:
     for extra in node.iter():
         if extra.tag == "span":
             text = text.replace(extra.text(), " ", 1)
-    return _VIA.sub("", text.strip()).strip() or None
+    return _without_bot(text.strip(_SPACE))
+
+
+def _without_bot(name: str) -> str | None:
+    """The name without the bot that a message was sent by way of."""
+    return (_VIA.sub("", name) if " via @" in name else name) or None
 
 
 def read_title(title: str | None) -> tuple[int, int | None]:
@@ -177,4 +213,4 @@ def _read_buttons(markup: str, said: Said) -> None:
         }
         for href, text in _LINK.findall(markup)
     ]
-    said.buttons = ",".join(map(compact_json, links))
+    said.buttons = ",".join(map(_compact, links))

@@ -30,22 +30,44 @@ _MARK: Final = re.compile(
     re.IGNORECASE,
 )
 """What begins a message, and what hides markup until it is closed."""
+_PLAIN: Final = re.compile(
+    rb"""<div class="message default clearfix(?P<joined> joined)?" id="message(?P<id>\d{1,18})">\s*
+(?:<div class="pull_left userpic_wrap">\s*<div class="userpic userpic\d+" style="[^"<>]*">\s*
+<div class="initials" style="[^"<>]*">[^<]*</div>\s*</div>\s*</div>\s*)?
+<div class="body">\s*
+<div class="pull_right date details" title="(?P<title>[^"<>&]*)">[^<]*</div>\s*
+(?:<div class="from_name">(?P<name>(?:[^<&]|&(?:amp|lt|gt|quot|apos);)*)</div>\s*)?
+(?:<div class="reply_to details">\s*In reply to <a href="[^"<>]*#go_to_message(?P<reply>\d{1,18})"
+(?: onclick="[^"<>]*")?>[^<]*</a>\s*</div>\s*)?
+(?:<div class="text">(?P<text>[^<&]*(?:(?:<br>|&(?:amp|lt|gt|quot|apos);)[^<&]*)*)</div>\s*)?
+</div>\s*</div>\s*""".replace(b"\n", b"")
+)
+"""The commonest message, just as Telegram Desktop writes it: no more than a text without markup."""
+_HIDING: Final = re.compile(
+    rb"<(?:!--|script|style|textarea|title|template|xmp|iframe|noembed|noframes|plaintext)",
+    re.IGNORECASE,
+)
+_BREAK: Final = re.compile(rb"<br\b[^<>]*>", re.IGNORECASE)
 _END: Final = re.compile(rb"</(?:body|html)\s*>\s*(?:</html\s*>\s*)?$", re.IGNORECASE)
 _TAIL: Final = 4096
+
+Attributes = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A message as it stands in its page: where, its bytes (of one over the limit the first), how
-    many it has, and its parsed element (None if it is not parsed, with `why` as code and reason).
+    many it has. And its parsed element (`node`), or what was matched of a message without markup
+    (`plain`), or `why` neither could be had: code and reason.
     """
 
     offset: int
     content: bytes
     size: int
     node: LexborNode | None
-    attributes: Mapping[str, str | None]
+    attributes: Attributes
     why: tuple[str, str] | None = None
+    plain: re.Match[bytes] | None = None
 
 
 class PageReader:
@@ -164,24 +186,29 @@ class PageReader:
             if not starts:
                 return None
         bounds = [*starts[1:], end]
+        clean = _is_clean(data)
+        pieces: list[Piece | None] = []
+        others = []
         for begin, stop in zip(starts, bounds, strict=True):
+            plain = _PLAIN.match(data, begin, stop) if clean else None
+            if plain is not None and plain.end() == stop:
+                content = plain[0]
+                pieces.append(Piece(self._at + begin, content, stop - begin, None, {}, None, plain))
+                continue
             if stop - begin > self._max_bytes or data.count(b"<", begin, stop) > MAX_TAGS:
                 return None
-        tree = _parsed(data[:end].replace(_START, b" " + _START))
-        elements = [] if tree.body is None else list(tree.body.iter())
-        if len(elements) < len(starts):
+            others.append(data[begin:stop])
+            pieces.append(None)
+        elements = _elements(others)
+        if elements is None:
             return None
-        pieces = []
-        for begin, stop, node in zip(starts, bounds, elements, strict=False):
-            attributes = node.attributes
-            if not (attributes.get("class") or "").startswith("message "):
-                return None
-            pieces.append(Piece(self._at + begin, data[begin:stop], stop - begin, node, attributes))
-        for extra in elements[len(starts) :]:
-            if _is_message(extra.attributes):
-                return None
+        parsed = zip(others, elements, strict=True)
+        for at, begin in enumerate(starts):
+            if pieces[at] is None:
+                content, (node, attributes) = next(parsed)
+                pieces[at] = Piece(self._at + begin, content, len(content), node, attributes)
         self._drop(end)
-        return pieces
+        return [piece for piece in pieces if piece is not None]
 
     def _exact(self) -> Iterator[Piece]:
         """The messages that end in the window, each parsed by itself; at least one."""
@@ -252,6 +279,7 @@ def read_piece(
         why = f"the record has {tags} tags; no message has that many"
         return Piece(offset, kept, size, None, {}, ("unknown_shape", why))
     tree = _parsed(content)
+    tree.strip_tags(["script", "style", "template", "noscript", "iframe"])
     for node in [] if tree.body is None else tree.body.iter():
         attributes = node.attributes
         if _is_message(attributes):
@@ -260,12 +288,45 @@ def read_piece(
     return Piece(offset, kept, size, None, {}, ("unknown_shape", why))
 
 
+def _is_clean(data: bytes) -> bool:
+    """Whether the parser would keep every character of the text as it is."""
+    if b"\0" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        # The window may end inside of a character.
+        return error.end == len(data) and error.reason == "unexpected end of data"
+    return True
+
+
+def _elements(contents: list[bytes]) -> list[tuple[LexborNode, Attributes]] | None:
+    """The element of each message, parsed together; None if that does not give one for each."""
+    if not contents:
+        return []
+    # What reaches over the end of a message then shows as an element around the next.
+    joined = b" ".join(contents)
+    if _HIDING.search(joined):
+        return None
+    body = _parsed(joined).body
+    nodes = [] if body is None else body.iter()
+    found: list[tuple[LexborNode, Attributes]] = [(node, node.attributes) for node in nodes]
+    messages = found[: len(contents)]
+    if len(messages) < len(contents) or not all(_is_message(each) for _, each in messages):
+        return None
+    if any(_is_message(each) for _, each in found[len(contents) :]):
+        return None
+    return messages
+
+
 def _parsed(content: bytes) -> LexborHTMLParser:
-    """Line breaks of the file are spaces, as HTML has it; a NUL is dropped by HTML and would join
-    what stands around it."""
-    plain = content.replace(b"\n", b" ").replace(b"\r", b" ")
+    """Line breaks of the file are spaces, as HTML has it, and `<br>` is a line break. A NUL would
+    be dropped, and join what stands around it."""
+    plain = content.replace(b"\n", b" ").replace(b"\r", b" ").replace(b"<br>", b"\n")
+    if b"<br" in plain or b"<BR" in plain or b"<Br" in plain or b"<bR" in plain:
+        plain = _BREAK.sub(b"\n", plain)
     return LexborHTMLParser(plain.replace(b"\0", "�".encode()) if b"\0" in plain else plain)
 
 
-def _is_message(attributes: Mapping[str, str | None]) -> bool:
+def _is_message(attributes: Attributes) -> bool:
     return "message" in (attributes.get("class") or "").split()

@@ -11,13 +11,13 @@ from typing import Final
 
 import polars as pl
 
-_TAG: Final = r'<[^>"]*(?:"[^"]*"[^>"]*)*>'
-_HIDDEN: Final = r"(?s)<!--.*?-->|<script[ >].*?</script>|<style[ >].*?</style>"
+_TAG: Final = "<[^>]*>"
 _ENTITY: Final = (
     r"(?s)<a[ >].*?</a>"
     r"|<(?:strong|b|em|i|u|ins|s|del|strike|code|pre|blockquote)(?: [^>]*)?>[^<]*</"
 )
-_HREF: Final = r'^<a(?: [^>"]*?(?:"[^"]*"[^>"]*?)*?)? href="([^"]*)"'
+_HREF: Final = r'^<a (?:[^h>][^>]*? )?href="([^"]*)"'
+_FLAT: Final = "^<[^>]*>([^<]*)</(?:a>)?$"
 _ACTION: Final = r"^<a [^>]*?onclick=\"return Show(\w+)\("
 _FORMATS: Final = {
     "strong": "bold",
@@ -44,16 +44,10 @@ _PLAIN: Final = ["<", ">", '"', "\u00a0", "&"]
 _JSON_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"} | {
     chr(n): f"\\u{n:04x}" for n in range(32) if chr(n) not in "\n\r\t"
 }
-_SPACE: Final = " \t\n\r\f"
+_ANY_TAG: Final = re.compile(_TAG)
 _MENTION: Final = re.compile(
     r'(<a href="(?:https?://t\.me/[^"]*)?"(?: onclick="return ShowMentionName\(\)")?>)([^<]*)(</a>)'
 )
-
-
-def plain_text(markup: pl.Expr) -> pl.Expr:
-    """The text that markup shows: `<br>` is a line break, white space around it goes."""
-    broken = markup.str.replace_all(_HIDDEN, "").str.replace_all("<br>", "\n", literal=True)
-    return _unescaped(broken.str.replace_all(_TAG, "")).str.strip_chars(_SPACE)
 
 
 def entities_json(markup: pl.Series, buttons: pl.Series) -> pl.Series:
@@ -65,24 +59,23 @@ def entities_json(markup: pl.Series, buttons: pl.Series) -> pl.Series:
     found = (
         frame.lazy()
         .filter(pl.col("markup").str.contains("<", literal=True))
-        .select(
-            "row",
-            pl.col("markup")
-            .str.replace_all(_HIDDEN, "")
-            .str.replace_all("<br>", "\n", literal=True)
-            .str.extract_all(_ENTITY)
-            .alias("entity"),
-        )
+        .select("row", pl.col("markup").str.extract_all(_ENTITY).alias("entity"))
         .explode("entity", empty_as_null=False)
         .with_columns(
             pl.col("entity").str.extract(r"^<([a-z]+)").alias("tag"),
-            pl.col("entity").str.extract(_HREF).alias("href"),
-            # What is left open by the pattern of formats is `</`.
-            _unescaped(pl.col("entity").str.strip_suffix("</").str.replace_all(_TAG, "")).alias(
-                "text"
-            ),
+            _unescaped(
+                pl.when(pl.col("entity").str.starts_with("<a")).then(
+                    pl.col("entity").str.extract(_HREF)
+                )
+            ).alias("href"),
+            # What the pattern of formats ends in is not a whole tag.
+            _unescaped(
+                pl.coalesce(
+                    pl.col("entity").str.extract(_FLAT),
+                    pl.col("entity").str.strip_suffix("</").str.replace_all(_TAG, ""),
+                )
+            ).alias("text"),
         )
-        .with_columns(_unescaped(pl.col("href")))
         .with_columns(
             pl.when(pl.col("tag") != "a")
             .then(pl.col("tag").replace(_FORMATS))
@@ -151,7 +144,7 @@ def _object() -> pl.Expr:
 
 
 def without_people(markup: str, rename: Callable[[str], str]) -> str:
-    """The markup with the people that Telegram marks as mentioned renamed."""
+    """The markup with the people renamed whom Telegram marks as mentioned."""
 
     def renamed(found: re.Match[str]) -> str:
         text = html.unescape(found[2])
@@ -160,6 +153,11 @@ def without_people(markup: str, rename: Callable[[str], str]) -> str:
         return found[1] + html.escape(rename(text), quote=False) + found[3]
 
     return _MENTION.sub(renamed, markup)
+
+
+def text_of(markup: str) -> str:
+    """The text that markup shows."""
+    return html.unescape(_ANY_TAG.sub("", markup)).strip(" \t\n\r\f")
 
 
 def _unescaped(text: pl.Expr) -> pl.Expr:

@@ -1,4 +1,4 @@
-"""A folder of Telegram exports, read day by day.
+"""A folder of Telegram exports, JSON files and pages of HTML, read day by day.
 
 Each export is parsed once into a Parquet spool named by its hash and by what decides how it is
 parsed; the spool is disposable and is rebuilt when it is missing.
@@ -17,14 +17,17 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from quantlab_assets.adapters.inbox_folder import files_in
-from quantlab_assets.adapters.telegram.json_export import (
-    MAX_RECORD_BYTES,
-    PARSER_VERSION,
-    STAGED,
-    UNREADABLE,
-    read_export,
+from quantlab_assets.adapters.telegram import html_export, json_export
+from quantlab_assets.adapters.telegram.export_folder import (
+    ExportFiles,
+    Form,
+    ReadingOptions,
+    export_files,
+    exports_among,
+    group_of,
+    read_options,
 )
+from quantlab_assets.adapters.telegram.json_export import MAX_RECORD_BYTES, STAGED, UNREADABLE
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.telegram.frames import MESSAGES
@@ -32,12 +35,14 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport
 
-SUFFIXES: Final = frozenset({".json"})
-SOURCE_KIND: Final = "telegram_json"
+SOURCE_KINDS: Final = {"json": json_export.INGEST_SOURCE, "html": html_export.INGEST_SOURCE}
 
 _ROW_GROUP: Final = 2_000
 _MESSAGES, _UNREADABLE, _INDEX = "messages.parquet", "unreadable.parquet", "index.json"
 _VERSION_ORDER: Final = ["chat_id", "message_id", "edited_ts_utc", "text", "entities_json"]
+
+
+_Key = tuple[ExportFiles, tuple[tuple[int, int], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,15 @@ class _Changing(StoreUnavailable):
 
 
 class TelegramInbox:
-    """The JSON exports in a folder and its subfolders, as an `AlertSource`.
+    """The exports in a folder and its subfolders, as an `AlertSource`.
 
     `spool` is a folder for disposable files. A file is read again when its size or time changes.
     With `skip_refused`, files that are no exports (or are being written) are left out, and
     `refused` says why; without, the first of them raises. `only` names the files that count, by
-    their path below the folder. With `pseudonyms` nothing that is read, nor the spool, names a
-    person; each key has a spool of its own.
+    their path below the folder; of one page, all that stand with it count. `exact` is the one
+    export that counts, whatever its files are called. `options` says how to read what does not say
+    so itself, unless a file beside an export does; `override` wins over both. With `pseudonyms`
+    nothing that is read, nor the spool, names a person; each key has a spool of its own.
     """
 
     def __init__(
@@ -72,6 +79,9 @@ class TelegramInbox:
         max_record_bytes: int = MAX_RECORD_BYTES,
         skip_refused: bool = False,
         only: Collection[str] | None = None,
+        exact: ExportFiles | None = None,
+        options: ReadingOptions | None = None,
+        override: ReadingOptions | None = None,
     ) -> None:
         self._folder = folder
         self._spool = spool
@@ -80,7 +90,10 @@ class TelegramInbox:
         self._max_record_bytes = max_record_bytes
         self._skip_refused = skip_refused
         self._only = only
-        self._known: dict[tuple[Path, int, int], _Spooled | ValidationFailed] = {}
+        self._exact = exact
+        self._options = options or ReadingOptions()
+        self._override = override
+        self._known: dict[_Key, _Spooled | ValidationFailed] = {}
 
     def exports(self) -> Sequence[Export]:
         """What the folder holds, by hash; a copy of a file counts once. See `AlertSource`."""
@@ -89,7 +102,12 @@ class TelegramInbox:
     def read(self, day: date) -> Sequence[ExportedMessages]:
         """The messages of one UTC day from every export that has any. See `AlertSource`."""
         return [
-            ExportedMessages(spooled.export.source, _messages_of(spooled, day))
+            ExportedMessages(
+                spooled.export.source,
+                _messages_of(spooled, day),
+                spooled.export.pages,
+                spooled.export.reading,
+            )
             for spooled in self._spooled()
             if day in spooled.export.days
         ]
@@ -107,21 +125,20 @@ class TelegramInbox:
         One that is being written, or is gone by now, is not among them.
         """
         found = []
-        for path in self._files():
+        for files in self._exports():
             try:
-                self._one(path)
+                self._one(files)
             except (_Changing, FileNotFoundError):
                 continue
             except ValidationFailed as error:
-                name = path.relative_to(self._folder).as_posix()
-                found.append(RefusedExport(name, str(error)))
+                found.append(RefusedExport(files.name, str(error)))
         return found
 
     def _spooled(self) -> list[_Spooled]:
         by_hash: dict[str, _Spooled] = {}
-        for path in self._files():
+        for files in self._exports():
             try:
-                one = self._one(path)
+                one = self._one(files)
             except (ValidationFailed, _Changing, FileNotFoundError):
                 if self._skip_refused:
                     continue
@@ -129,13 +146,13 @@ class TelegramInbox:
             by_hash.setdefault(one.export.source.sha256, one)
         return [by_hash[sha256] for sha256 in sorted(by_hash)]
 
-    def _one(self, path: Path) -> _Spooled:
+    def _one(self, files: ExportFiles) -> _Spooled:
         """The export as it is known, or parsed now; a refusal is remembered too."""
-        key = (path, *_state(path))
+        key = (files, self._states(files))
         known = self._known.get(key)
         if known is None or (isinstance(known, _Spooled) and not (known.folder / _INDEX).exists()):
             try:
-                known = self._parsed(path)
+                known = self._parsed(files)
             except ValidationFailed as refusal:
                 known = refusal
             self._known[key] = known
@@ -143,55 +160,104 @@ class TelegramInbox:
             raise ValidationFailed(str(known))
         return known
 
-    def _files(self) -> list[Path]:
-        if self._only is not None:
-            named = (self._folder / name for name in sorted(self._only))
-            return [path for path in named if path.is_file()]
-        return [self._folder / file.path for file in files_in(self._folder, SUFFIXES)]
+    def _exports(self) -> list[ExportFiles]:
+        if self._exact is not None:
+            there = all((self._folder / path).is_file() for path in self._exact.paths)
+            return [self._exact] if there else []
+        found = exports_among(file.path for file in export_files(self._folder))
+        if self._only is None:
+            return found
+        groups = {group_of(name) for name in self._only}
+        return [each for each in found if each.options in groups]
 
-    def _parsed(self, path: Path) -> _Spooled:
-        state = _state(path)
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except PermissionError as error:
-            raise ValidationFailed(
-                f"{path.name}: may not be read; give this user the right and touch the file"
-            ) from error
-        folder = self._spool / f"{digest}-{self._reading()}"
+    def _states(self, files: ExportFiles) -> tuple[tuple[int, int], ...]:
+        states = [_state(self._folder / path) for path in files.paths]
+        options = self._folder / files.options
+        return (*states, *([_state(options)] if options.exists() else []))
+
+    def _parsed(self, files: ExportFiles) -> _Spooled:
+        states = self._states(files)
+        paths = [self._folder / path for path in files.paths]
+        options = self._override or read_options(self._folder / files.options) or self._options
+        pages = tuple(source_file(path, files.form) for path in paths)
+        source = pages[0] if len(pages) == 1 else export_of_pages(pages, paths[0].parent.name)
+        digest = source.sha256.removeprefix("sha256:")
+        folder = self._spool / f"{digest}-{self._reading(files, options)}"
         if not (folder / _INDEX).exists():
-            self._parse_into(folder, path)
-        if _state(path) != state:
+            self._parse_into(folder, files, options)
+        if self._states(files) != states:
             # What was hashed may not be what was parsed.
             shutil.rmtree(folder, ignore_errors=True)
-            raise _Changing(f"{path.name}: changed while it was read; try again")
-        source = SourceFile(f"sha256:{digest}", path.name, state[0], SOURCE_KIND)
-        return _Spooled(_export(source, json.loads((folder / _INDEX).read_text("utf-8"))), folder)
+            raise _Changing(f"{files.name}: changed while it was read; try again")
+        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        return _Spooled(_export(source, pages if len(pages) > 1 else (), index), folder)
 
-    def _reading(self) -> str:
+    def _reading(self, files: ExportFiles, options: ReadingOptions) -> str:
         """What decides, besides the file, what is read of it."""
         key = "named" if self._pseudonyms is None else self._pseudonyms.fingerprint
         rules = self._rules.digest.removeprefix("sha256:")[:8]
-        return f"{PARSER_VERSION}-{self._max_record_bytes}-{rules}-{key}"
+        version = {"json": json_export.PARSER_VERSION, "html": html_export.PARSER_VERSION}
+        told = hashlib.sha256(options.toml().encode()).hexdigest()[:8]
+        return f"{version[files.form]}-{self._max_record_bytes}-{rules}-{key}-{told}"
 
-    def _parse_into(self, folder: Path, path: Path) -> None:
+    def _parse_into(self, folder: Path, files: ExportFiles, options: ReadingOptions) -> None:
         """Parse beside `folder`, then rename: a spool that exists is whole."""
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=".parsing-", dir=self._spool))
         except OSError as error:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
+        paths = [self._folder / path for path in files.paths]
         try:
-            batches = read_export(
-                path, self._rules, self._pseudonyms, max_record_bytes=self._max_record_bytes
-            )
-            index = _write(work, batches)
+            reading: dict[str, Any] = {}
+            if files.form == "json":
+                batches = json_export.read_export(
+                    paths[0],
+                    self._rules,
+                    self._pseudonyms,
+                    max_record_bytes=self._max_record_bytes,
+                    timezone=options.timezone,
+                )
+            else:
+                export = html_export.HtmlExport(
+                    paths,
+                    work,
+                    options=options,
+                    rules=self._rules,
+                    pseudonyms=self._pseudonyms,
+                    max_record_bytes=self._max_record_bytes,
+                )
+                reading = {"clock": export.clock.document(), "chat": export.chat.document()}
+                batches = export.batches()
+            index = _write(work, batches) | {"reading": reading}
+            (work / html_export.RAW).unlink(missing_ok=True)
             (work / _INDEX).write_text(json.dumps(index, sort_keys=True), "utf-8")
             _put_in_place(work, folder)
         except OSError as error:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def export_of_pages(pages: Sequence[SourceFile], name: str) -> SourceFile:
+    """What an export of several pages goes by: the hash of their hashes, in their order."""
+    listed = "\n".join(page.sha256 for page in pages)
+    digest = hashlib.sha256(listed.encode()).hexdigest()
+    size = sum(page.size for page in pages)
+    return SourceFile(f"sha256:{digest}", name, size, pages[0].kind)
+
+
+def source_file(path: Path, form: Form) -> SourceFile:
+    """A raw file, by its hash. Raises `ValidationFailed` if it may not be read."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except PermissionError as error:
+        raise ValidationFailed(
+            f"{path.name}: may not be read; give this user the right and touch the file"
+        ) from error
+    return SourceFile(f"sha256:{digest}", path.name, size, SOURCE_KINDS[form])
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -240,7 +306,7 @@ def _put_in_place(work: Path, folder: Path) -> None:
             work.rename(folder)
 
 
-def _export(source: SourceFile, index: dict[str, Any]) -> Export:
+def _export(source: SourceFile, pages: tuple[SourceFile, ...], index: dict[str, Any]) -> Export:
     newest = index["newest_message_utc"]
     return Export(
         source=source,
@@ -248,6 +314,8 @@ def _export(source: SourceFile, index: dict[str, Any]) -> Export:
         newest_message_utc=None if newest is None else datetime.fromisoformat(newest),
         records=index["readable"] + index["unreadable"],
         unreadable=index["unreadable"],
+        pages=pages,
+        reading=index["reading"],
     )
 
 

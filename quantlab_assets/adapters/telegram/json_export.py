@@ -34,6 +34,7 @@ from quantlab_assets.adapters.telegram.structure import (
 )
 from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.clock import AUTO, LABEL, utc_of
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
@@ -143,15 +144,17 @@ def read_export(
     pseudonyms: Pseudonyms | None = None,
     *,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    timezone: str = AUTO,
 ) -> Iterator[Batch]:
     """The records of an export in batches of bounded size.
 
+    `timezone`, if it is an IANA zone, is the clock of times that stand without an offset.
     With `pseudonyms` no name or id of a person is in them, and no bytes of unreadable records.
     Raises `ValidationFailed` if the JSON is damaged or cut off, with batches before that wasted: a
     caller keeps nothing of such a file.
     """
     layout, chat = layout_of(path)
-    rows = _Rows(People(rules or load_rules(), pseudonyms))
+    rows = _Rows(People(rules or load_rules(), pseudonyms), timezone)
     for of, record in _records(path, layout, chat, max_record_bytes):
         rows.add(of, record)
         if rows.full:
@@ -159,9 +162,11 @@ def read_export(
     yield rows.take()
 
 
-def read_record(chat: Chat, record: bytes, rules: Rules | None = None) -> Batch:
+def read_record(
+    chat: Chat, record: bytes, rules: Rules | None = None, *, timezone: str = AUTO
+) -> Batch:
     """One record by itself: one row of one of the two frames."""
-    rows = _Rows(People(rules or load_rules(), None))
+    rows = _Rows(People(rules or load_rules(), None), timezone)
     rows.add(chat, record)
     return rows.take()
 
@@ -301,6 +306,7 @@ class _Rows:
     """Rows read so far, by column."""
 
     people: People
+    timezone: str = AUTO
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     unreadable: list[tuple[Any, ...]] = field(default_factory=list)
     characters: int = 0
@@ -332,7 +338,7 @@ class _Rows:
     def _refuse(self, chat: Chat, record: Record | Scalar, known: Any, why: _RefusedError) -> None:
         known = known if isinstance(known, dict) else {}
         try:
-            posted = _time(known, "date", "date_unixtime")
+            posted = _time(known, "date", "date_unixtime", self.timezone)
         except _RefusedError:
             posted = None
         name, sender_id = known.get("from"), known.get("from_id")
@@ -396,10 +402,10 @@ class _Rows:
         message_id = _int64(record.get("id"))
         if message_id is None:
             raise _RefusedError("missing_id", f"id is {_shown(record.get('id'))}, not a number")
-        posted = _time(record, "date", "date_unixtime")
+        posted = _time(record, "date", "date_unixtime", self.timezone)
         if posted is None:
             raise _RefusedError("bad_date", "the record has no date")
-        edited = _time(record, "edited", "edited_unixtime")
+        edited = _time(record, "edited", "edited_unixtime", self.timezone)
         if edited is not None and edited < posted:
             raise _RefusedError("bad_date", "the record was edited before it was posted")
         service = kind == "service" or "action" in record
@@ -462,9 +468,10 @@ def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
     )
 
 
-def _time(record: Mapping[str, Any], local: str, unix: str) -> int | None:
+def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> int | None:
     """The time of a record in microseconds since 1970, UTC; None if it has none. Unix seconds win;
-    a clock time needs an offset. Old exports write the epoch for "never edited"."""
+    a clock time needs an offset, or the zone of its clock. Old exports write the epoch for "never
+    edited"."""
     seconds = record.get(unix)
     if seconds is not None:
         number = _int64(seconds)
@@ -487,7 +494,12 @@ def _time(record: Mapping[str, Any], local: str, unix: str) -> int | None:
     if local == "edited" and moment.year <= 1970:
         return None
     if moment.tzinfo is None:
-        raise _RefusedError("bad_date", f"{local} has no offset and there is no {unix}")
+        if timezone in (AUTO, LABEL):
+            raise _RefusedError("bad_date", f"{local} has no offset and there is no {unix}")
+        known = utc_of(moment, timezone)
+        if known is None:
+            raise _RefusedError("bad_date", f"{timezone} never showed {local}: {clock}")
+        moment = known
     try:
         whole = int(moment.replace(microsecond=0).timestamp())
     except (OverflowError, ValueError):

@@ -14,7 +14,9 @@ are seconds east of UTC. See docs/alerts.md.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -332,9 +334,10 @@ def _candidates(facts: _Facts) -> list[_Times]:
     """Clocks that explain the evidence and could have shown every time, the best first."""
     count = int(facts.evidence.sum())
     bounds = int((facts.bound != NONE).sum())
+    fitting = _fitting(facts)
     found = []
     for order, zone in enumerate(CLOCKS):
-        if not _may_fit(facts, zone, count):
+        if zone not in fitting:
             continue
         times = _by_zone(facts, zone)
         agreeing, refuting = times.agreeing(facts), times.refuting(facts)
@@ -350,12 +353,17 @@ def _candidates(facts: _Facts) -> list[_Times]:
     return [times for _, times in sorted(found, key=lambda one: one[0])]
 
 
-def _may_fit(facts: _Facts, zone: str, count: int) -> bool:
-    """Whether the zone had the offsets shown, by the cards' own epochs: quick to tell."""
-    if not count:
-        return True
+def _fitting(facts: _Facts) -> frozenset[str]:
+    """The zones that had the offsets shown, by the cards' own epochs: quick to tell."""
     at = facts.evidence
-    return bool((_offsets(facts.epoch[at], zone) == facts.shown[at]).sum() >= AGREEMENT * count)
+    if not at.any():
+        return frozenset(CLOCKS)
+    moments = pl.DataFrame({"utc": facts.epoch[at], "shown": facts.shown[at]})
+    agree = moments.select(
+        (_offset(pl.col("utc"), zone) == pl.col("shown")).sum().alias(zone) for zone in CLOCKS
+    )
+    needed = AGREEMENT * moments.height
+    return frozenset(zone for zone, n in agree.row(0, named=True).items() if n >= needed)
 
 
 def _shows_a_label(facts: _Facts, zone: str) -> bool:
@@ -454,10 +462,15 @@ def _warnings(clock: Clock) -> Iterator[str]:
 
 def _offsets(utc: Seconds, zone: str) -> Seconds:
     """Seconds east of UTC that the zone had at UTC moments."""
-    there = pl.from_epoch(pl.Series(utc, dtype=pl.Int64)).dt.replace_time_zone("UTC")
-    shown = there.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("s")
-    found: Seconds = shown.to_numpy() - utc
+    found: Seconds = (
+        pl.DataFrame({"utc": utc}).select(_offset(pl.col("utc"), zone))["utc"].to_numpy()
+    )
     return found
+
+
+def _offset(utc: pl.Expr, zone: str) -> pl.Expr:
+    there = pl.from_epoch(utc).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    return there.dt.replace_time_zone(None).dt.epoch("s") - utc
 
 
 def _both(local: Seconds, zone: str) -> tuple[Seconds, Seconds]:
@@ -474,8 +487,12 @@ def _both(local: Seconds, zone: str) -> tuple[Seconds, Seconds]:
 
 def utc_of(local: datetime, zone: str) -> datetime | None:
     """One clock time in UTC: the later of two, None if the zone never showed it."""
-    naive = np.array([int(local.replace(tzinfo=UTC, microsecond=0).timestamp())], np.int64)
-    seconds = int(_both(naive, zone)[1][0])
-    if seconds == NONE:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=local.microsecond)
+    there = local.replace(tzinfo=_zone(zone), fold=1)
+    moment = there.astimezone(UTC)
+    shown = moment.astimezone(there.tzinfo).replace(tzinfo=None, fold=0)
+    return moment if shown == local.replace(tzinfo=None, fold=0) else None
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)

@@ -49,7 +49,7 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path, spool: Path) -
 def test_subfolders_are_read_and_hidden_and_other_files_are_not(folder: Path, spool: Path) -> None:
     put(folder / "ChatExport_2025-11-09" / "result.json", 1)
     put(folder / ".partial.json", 2)
-    (folder / "messages.html").write_text("<html>")
+    (folder / "lists.html").write_text("<html>")
     assert ids(TelegramInbox(folder, spool)) == [1]
 
 
@@ -62,7 +62,7 @@ def test_an_export_is_parsed_once(
     def refuse(*_: Any) -> Any:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr(inbox_module, "read_export", refuse)
+    monkeypatch.setattr(inbox_module.json_export, "read_export", refuse)
     assert ids(TelegramInbox(folder, spool)) == [1]
 
 
@@ -147,14 +147,14 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(
     folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(folder / "result.json", 1)
-    real = inbox_module.read_export
+    real = inbox_module.json_export.read_export
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         yield from real(*arguments, **options)
         put(path, 1, 2)
         os.utime(path, (1, 1))
 
-    monkeypatch.setattr(inbox_module, "read_export", interrupted)
+    monkeypatch.setattr(inbox_module.json_export, "read_export", interrupted)
     with pytest.raises(StoreUnavailable, match="changed while it was read"):
         TelegramInbox(folder, spool).exports()
     assert list(spool.iterdir()) == []

@@ -10,11 +10,11 @@ from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import Conflict, StoreUnavailable
 
 
-def file(path: Path, content: bytes = b"{}") -> tuple[Path, SourceFile]:
+def file(path: Path, content: bytes = b"{}") -> tuple[list[Path], list[SourceFile]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    return path, SourceFile(f"sha256:{digest}", path.name, len(content), "telegram_json")
+    return [path], [SourceFile(f"sha256:{digest}", path.name, len(content), "telegram_json")]
 
 
 def inbox_of(tmp_path: Path) -> dict[str, bytes]:
@@ -45,10 +45,10 @@ def test_a_name_is_made_harmless(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_since_it_was_read_is_not_taken(tmp_path: Path) -> None:
-    path, source = file(tmp_path / "result.json", b"{1}")
+    [path], sources = file(tmp_path / "result.json", b"{1}")
     path.write_bytes(b"{2}")
     with pytest.raises(Conflict, match="changed while it was copied"):
-        Intake(tmp_path / "inbox").take(path, source)
+        Intake(tmp_path / "inbox").take([path], sources)
     assert inbox_of(tmp_path) == {}
 
 
