@@ -48,6 +48,8 @@ PartitionValue = PartitionOutput | AdditiveOutput
 RangeValue = Iterable[tuple[str, PartitionValue | Callable[[], PartitionValue]]]
 
 TYPE_KEY = "artifact_type"
+ATTEMPTS_AFTER_CHANGE = 3
+"""How often a step starts over because its inputs changed under it."""
 DATA_VERSION_TAG = "dagster/data_version"
 
 
@@ -180,6 +182,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 f"{len(expected)} partitions, the first being {min(set(expected) - made.keys())}"
             )
         execution = dg.AssetExecutionContext.get()
+        self._check_inputs(execution)
         for partition, one in made.items():
             execution.add_asset_metadata(
                 one.metadata, asset_key=key, partition_key=partition or None
@@ -189,6 +192,21 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 {"dagster/row_count": made[expected[0]].rows}, asset_key=key
             )
         set_data_version(key, [one for each in made.values() for one in each.content_hashes])
+
+    def _check_inputs(self, execution: dg.AssetExecutionContext) -> None:
+        """Ask for another attempt if an input was made anew after it was read.
+
+        Another run may have published from the new inputs already, and what this one published has
+        taken its place: whoever publishes last looks once more, so the newest inputs win.
+        """
+        moved = current_ledger().moved(self.lake.lake.store)
+        if not moved:
+            return
+        named = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
+        if execution.retry_number < ATTEMPTS_AFTER_CHANGE:
+            execution.log.info(f"made anew since it was read: {named}; starting over")
+            raise dg.RetryRequested(max_retries=ATTEMPTS_AFTER_CHANGE)
+        execution.log.warning(f"made anew again and again while it was read: {named}")
 
     def _publish(
         self,

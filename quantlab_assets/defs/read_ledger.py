@@ -25,6 +25,18 @@ class ReadLedger:
         """Note that a partition of an asset was handed out, and what it consists of."""
         self.reads[asset, partition] = tuple(artifact.artifact_id for artifact in artifacts)
 
+    def moved(self, store: ArtifactStore) -> list[str]:
+        """The partitions that were handed out and consist of something else by now."""
+        partitions: dict[str, list[str]] = {}
+        for asset, partition in self.reads:
+            partitions.setdefault(asset, []).append(partition)
+        return [
+            f"{asset} {partition}".strip()
+            for asset, names in sorted(partitions.items())
+            for partition, artifacts in sorted(store.get_heads(asset, names).items())
+            if self.reads[asset, partition] != tuple(one.artifact_id for one in artifacts or ())
+        ]
+
     def edges(
         self, store: ArtifactStore, wanted: Mapping[str, Iterable[str]]
     ) -> tuple[LineageInput, ...]:

@@ -182,7 +182,7 @@ def test_a_retried_step_makes_the_same_artifacts(toy: Toy, instance, tmp_path):
     assert [toy.head("raw", day) for day in TEXTS] == [other.head("raw", day) for day in TEXTS]
 
 
-def test_a_head_that_moves_between_load_and_write_leaves_the_edge_to_what_was_read(toy, instance):
+def test_an_input_made_anew_while_it_is_read_is_read_again(toy, instance):
     toy.texts = dict(TEXTS)
     toy.run(instance, ["raw"], RANGE)
     read = toy.head("raw", "2025-11-02")
@@ -195,7 +195,28 @@ def test_a_head_that_moves_between_load_and_write_leaves_the_edge_to_what_was_re
     toy.before_body = meanwhile
     toy.run(instance, ["derived"], ("2025-11-02", "2025-11-02"))
     assert toy.head("raw", "2025-11-02") != read
-    assert toy.edges("derived", "2025-11-02") == loaded(*read, *toy.head("raw", "2025-11-01"))
+    assert toy.edges("derived", "2025-11-02") == loaded(
+        *toy.head("raw", "2025-11-02"), *toy.head("raw", "2025-11-01")
+    )
+
+
+def test_a_slow_run_does_not_leave_older_results_in_the_place_of_newer_ones(toy, instance):
+    day = ("2025-11-02", "2025-11-02")
+    toy.texts = dict(TEXTS)
+    toy.run(instance, ["raw"], RANGE)
+    newer: list[str] = []
+
+    def meanwhile() -> None:
+        toy.before_body = lambda: None
+        with dg.DagsterInstance.ephemeral() as another:
+            moved = Toy(toy.root, {**TEXTS, day[0]: "moved"})
+            moved.run(another, ["raw"], day)
+            moved.run(another, ["derived"], day)
+            newer.extend(moved.head("derived", day[0]))
+
+    toy.before_body = meanwhile
+    assert toy.run(instance, ["derived"], day).success
+    assert list(toy.head("derived", day[0])) == newer
 
 
 def test_ranges_with_a_hole_between_them_are_the_same_as_one_range(toy: Toy, instance, tmp_path):
