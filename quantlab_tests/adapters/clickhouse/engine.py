@@ -8,6 +8,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+import chdb
 import polars as pl
 import pyarrow as pa
 
@@ -21,6 +22,9 @@ def engine_path() -> Path:
     """The engine's folder. It allows one in a process, and is gone when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="quantlab-chdb-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # While somebody has it open it stays up: to start it takes half a second.
+    keeper = chdb.connect(str(folder))
+    atexit.register(keeper.close)
     return folder
 
 
