@@ -27,6 +27,8 @@ COMMANDS = {
     "quarantine": "quantlab_assets.cli.quarantine:quarantine",
     "ui": "quantlab_assets.cli.ui:ui",
     "artifacts": "quantlab_assets.cli.artifacts:artifacts",
+    "slices": "quantlab_assets.cli.slices:slices",
+    "coverage": "quantlab_assets.cli.coverage:coverage",
     "projections": "quantlab_assets.cli.projections:projections",
     "backup": "quantlab_assets.cli.maintenance:backup",
     "restore": "quantlab_assets.cli.maintenance:restore",

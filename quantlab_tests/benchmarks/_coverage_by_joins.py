@@ -90,7 +90,8 @@ def by_range_join(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
                        lag(ts) over (partition by token_address order by ts) as before
                 from held
             )
-            select question, count(ts) as actual, count_if(traded) as traded, count_if(active) as active,
+            select question, count(ts) as actual, count_if(traded) as traded,
+                   count_if(active) as active,
                    min(ts) as first, max(ts) as last,
                    max(epoch_us(ts) - epoch_us(before)) filter (
                        before >= "start" and ts - before > interval '60 seconds'

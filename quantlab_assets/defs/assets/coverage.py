@@ -6,7 +6,9 @@ from functools import cache, partial
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
+from quantlab_assets.defs.coverage_heat_map import heat_map_markdown
 from quantlab_assets.defs.io_managers import artifact_metadata, artifact_out
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.read_ledger import PartitionFrames
@@ -17,6 +19,7 @@ from quantlab_assets.domain.artifact_types import (
     COVERAGE_SUMMARY,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
+from quantlab_assets.domain.coverage_by_month import heat_map
 from quantlab_assets.domain.slices import windows_of
 from quantlab_assets.handlers.analyse_coverage import (
     DayCoverage,
@@ -93,8 +96,19 @@ def coverage_analysis(
 def coverage_summary(
     alert_forward_coverage: PartitionFrames,
 ) -> dg.MaterializeResult[PartitionOutput]:
-    """Coverage counted by day, chain, caller and horizon, over all days there are."""
-    return dg.MaterializeResult(value=summarise_coverage(alert_forward_coverage))
+    """Coverage counted by day, chain, caller and horizon, over all days there are.
+
+    The heat map shows it by caller and month, the worst covered caller first.
+    """
+    output = summarise_coverage(alert_forward_coverage)
+    return dg.MaterializeResult(value=output, metadata=_heat_map(output))
+
+
+def _heat_map(output: PartitionOutput) -> dict[str, dg.MarkdownMetadataValue]:
+    if not output.drafts:
+        return {}
+    summary = pl.DataFrame(output.drafts[0].table)
+    return {"heat_map": dg.MetadataValue.md(heat_map_markdown(heat_map(summary)))}
 
 
 def _newest(store: ArtifactStore, slices: PartitionFrames, day: str) -> datetime | None:

@@ -1,0 +1,83 @@
+"""Coverage by caller and month, worst first: what the command prints and heat maps colour."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+HEAT_MAP_HORIZON_H: Final = 24
+"""The horizon shown where none is asked for: the hours after a call that most trades live in."""
+
+COUNTS: Final = ("alerts", "covered", "partial", "poor", "none")
+_AT: Final = ("caller_name_norm", "month", "horizon_h")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The calls of one caller in one month: how many, how many are covered, their mean ratio."""
+
+    alerts: int
+    covered: int
+    mean_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRow:
+    """One caller: all calls, their mean ratio, and a cell a month (None without a call)."""
+
+    caller: str
+    alerts: int
+    mean_ratio: float
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Callers, worst covered first, by month (`YYYY-MM`, ascending), at one horizon in hours."""
+
+    horizon_h: int
+    months: tuple[str, ...]
+    rows: tuple[CallerRow, ...]
+
+
+def coverage_by_month(summary: pl.DataFrame) -> pl.DataFrame:
+    """Sum rows of the type `coverage_summary` up by caller, month and horizon, over days and
+    chains; the least covered first, of equally covered the one with more calls.
+
+    Columns: caller_name_norm, month (`YYYY-MM`), horizon_h, alerts, covered, partial, poor, none,
+    mean_ratio (of calls, not of days).
+    """
+    return (
+        summary.with_columns(
+            pl.col("day").dt.strftime("%Y-%m").alias("month"),
+            (pl.col("mean_ratio") * pl.col("alerts")).alias("weighted"),
+        )
+        # Floats are summed in this order, whatever order the rows came in.
+        .sort(*_AT, "day", "chain", "weighted")
+        .group_by(_AT, maintain_order=True)
+        .agg(pl.col(*COUNTS).sum(), pl.col("weighted").sum())
+        .with_columns((pl.col("weighted") / pl.col("alerts")).alias("mean_ratio"))
+        .select(*_AT, *COUNTS, "mean_ratio")
+        .sort("mean_ratio", "alerts", *_AT, descending=[False, True, False, False, False])
+    )
+
+
+def heat_map(summary: pl.DataFrame, horizon_h: int = HEAT_MAP_HORIZON_H) -> HeatMap:
+    """Arrange rows of the type `coverage_summary` as a map of one horizon."""
+    monthly = coverage_by_month(summary.filter(pl.col("horizon_h") == horizon_h))
+    months = tuple(monthly["month"].unique().sort())
+    cells: dict[str, dict[str, Cell]] = {}
+    for row in monthly.iter_rows(named=True):
+        cells.setdefault(row["caller_name_norm"], {})[row["month"]] = Cell(
+            row["alerts"], row["covered"], row["mean_ratio"]
+        )
+    rows = [_row(caller, months, held) for caller, held in cells.items()]
+    rows.sort(key=lambda row: (row.mean_ratio, -row.alerts, row.caller))
+    return HeatMap(horizon_h, months, tuple(rows))
+
+
+def _row(caller: str, months: tuple[str, ...], held: dict[str, Cell]) -> CallerRow:
+    there = tuple(held.get(month) for month in months)
+    alerts = sum(cell.alerts for cell in there if cell is not None)
+    weighted = sum(cell.mean_ratio * cell.alerts for cell in there if cell is not None)
+    return CallerRow(caller, alerts, weighted / alerts, there)
