@@ -75,10 +75,10 @@ def clock_line(clock: Mapping[str, Any]) -> str:
     """The clock an export was read by, and what speaks for it, in one line."""
     named = clock["zone"] or f"labels {', '.join(clock['labels']) or 'none'}"
     if clock["callbacks"]:
+        days = sorted(day for part in clock["evidence"] for day in (part["from"], part["to"]))
+        span = f", {days[0]} to {days[-1]}" if days else ""
         share = f"{clock['agreeing']:,} of {clock['callbacks']:,} bots' buttons agree"
-        first, last = clock["evidence"][0]["from"], clock["evidence"][-1]["to"]
-        span = f"on {first}" if first == last else f"{first} to {last}"
-        evidence = f"{share} ({clock['share']:.0%}, {span})"
+        evidence = f"{share} ({clock['share']:.0%}{span})"
     elif clock["basis"] == "inferred":
         evidence = "by cards refreshed before their labels say they were posted"
     else:

@@ -66,8 +66,8 @@ class Clock:
     `asked` is the setting (`auto`, `label` or an IANA zone); `zone` the IANA zone, None if labels
     are used. `basis` is `given`, `inferred` (from evidence), `confirmed` (labels, and evidence
     agrees) or `unconfirmed` (labels, no evidence). `callbacks` counts cards that show an offset,
-    `agreeing` those it explains, `refuting` cards that would have been refreshed before they were
-    posted. `same` are zones that read every message alike. `guessed` counts messages in an hour
+    `agreeing` those it explains (`evidence` says what those show, by date), `refuting` cards that
+    would have been refreshed before they were posted. `same` are zones that read every message alike. `guessed` counts messages in an hour
     that the clock showed twice, where nothing tells which it was; `undecided` those that another
     clock, which fits as well, reads otherwise.
     """
@@ -140,6 +140,8 @@ def check_timezone(asked: str) -> str:
     if asked in (AUTO, LABEL):
         return asked
     try:
+        if not asked:
+            raise ValueError(asked)
         pl.Series([0], dtype=pl.Datetime("us", asked))
         _offsets(np.zeros(1, np.int64), asked)
     except Exception as error:
@@ -195,9 +197,11 @@ class _Facts:
     def label_names(self) -> tuple[str, ...]:
         return tuple(offset_label(each) for each in self.labels)
 
-    def segments(self) -> tuple[Segment, ...]:
-        """Runs of days on which cards show one offset."""
+    def segments(self, offsets: Seconds | None = None) -> tuple[Segment, ...]:
+        """Runs of days on which cards show one offset; with `offsets`, of cards that agree."""
         at = self.evidence
+        if offsets is not None:
+            at = at & (self.shown == offsets)
         rows = (
             pl.DataFrame({"epoch": self.epoch[at], "offset": self.shown[at]})
             .with_columns(pl.from_epoch("epoch").dt.date().alias("day"))
@@ -425,7 +429,7 @@ def _read(facts: _Facts, times: _Times, basis: str, asked: str) -> Reading:
         callbacks=int(facts.evidence.sum()),
         agreeing=times.agreeing(facts),
         refuting=times.refuting(facts),
-        evidence=facts.segments(),
+        evidence=facts.segments(times.offsets(facts)),
         guessed=times.guessed,
         skipped=times.skipped,
     )

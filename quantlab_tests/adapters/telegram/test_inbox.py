@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantlab_assets.adapters.telegram import inbox as inbox_module
+from quantlab_assets.adapters.telegram import json_export
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.telegram.rules import load_rules
@@ -62,7 +62,7 @@ def test_an_export_is_parsed_once(
     def refuse(*_: Any) -> Any:
         raise AssertionError("parsed again")
 
-    monkeypatch.setattr(inbox_module.json_export, "read_export", refuse)
+    monkeypatch.setattr(json_export, "read_export", refuse)
     assert ids(TelegramInbox(folder, spool)) == [1]
 
 
@@ -147,14 +147,14 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(
     folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(folder / "result.json", 1)
-    real = inbox_module.json_export.read_export
+    real = json_export.read_export
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         yield from real(*arguments, **options)
         put(path, 1, 2)
         os.utime(path, (1, 1))
 
-    monkeypatch.setattr(inbox_module.json_export, "read_export", interrupted)
+    monkeypatch.setattr(json_export, "read_export", interrupted)
     with pytest.raises(StoreUnavailable, match="changed while it was read"):
         TelegramInbox(folder, spool).exports()
     assert list(spool.iterdir()) == []
