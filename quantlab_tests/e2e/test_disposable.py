@@ -10,9 +10,9 @@ from quantlab_assets import open_lake
 
 
 def known(folder: Path) -> dict[str, Any]:
-    """Every row of every table of the research projection, and the experiments of the ledger."""
+    """Every row of every table and view of research, and the experiments of the ledger."""
     lake = open_lake(folder)
-    names = lake.sql("select table_name from duckdb_tables() order by all")["table_name"]
+    names = lake.sql("show tables")["name"]
     tables = {name: lake.sql(f"select * from {name} order by all") for name in names}
     return {**tables, "experiments": [e.experiment_id for e in lake.experiments.list()]}
 

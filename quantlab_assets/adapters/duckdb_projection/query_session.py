@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from quantlab_assets.domain.errors import IntegrityError, StoreUnavailable, ValidationFailed
 
@@ -96,13 +97,12 @@ class QueryResult:
             for column, kind in zip(self.columns, self._kinds, strict=True)
         )
         reader = self._session.read(self._relation.project(shown))
-        empty = pl.DataFrame(pl.from_arrow(reader.schema.empty_table()))
         first = True
         for batch in self._session.batches(reader):
             yield pl.DataFrame(pl.from_arrow(batch))
             first = False
         if first:
-            yield empty
+            yield pl.DataFrame(pl.from_arrow(pa.Table.from_batches([], reader.schema)))
 
     def json_rows(self) -> Iterator[list[str]]:
         """Batches of rows, each a JSON object on one line; null for numbers that JSON lacks."""
