@@ -82,41 +82,43 @@ def _union(
     rules: Rules,
     params: Mapping[str, Any],
 ) -> PartitionOutput:
-    frames: dict[str, list[pl.DataFrame]] = {}
+    frames = [pl.DataFrame(artifact.table) for artifact in held.values()]
+    frames += [part.messages for part in exported]
+    union = with_sender_kinds(union_messages(frames), rules)
     sources: dict[str, dict[str, SourceFile]] = {}
     readings: dict[str, dict[str, Any]] = {}
     for key, artifact in held.items():
-        frames.setdefault(key, []).append(pl.DataFrame(artifact.table))
         sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
     for part in exported:
-        for (chat,), rows in sorted(part.messages.group_by("chat_id")):
+        for chat in part.messages["chat_id"].unique().to_list():
             key = TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat())
-            frames.setdefault(key, []).append(rows)
             for file in part.files:
                 sources.setdefault(key, {}).setdefault(file.sha256, file)
             if part.reading:
                 readings.setdefault(key, {})[part.source.sha256] = part.reading
-    unions = {key: with_sender_kinds(union_messages(frames[key]), rules) for key in sorted(frames)}
+    chats = {
+        TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat()): rows
+        for (chat,), rows in union.partition_by("chat_id", as_dict=True).items()
+    }
     drafts = tuple(
         ArtifactDraft(
             artifact_type=TELEGRAM_MESSAGES.name,
             logical_key=key,
-            table=table_of(union, TELEGRAM_MESSAGES),
+            table=table_of(chats[key], TELEGRAM_MESSAGES),
             sources=tuple(sources[key][sha256] for sha256 in sorted(sources[key])),
             params={**params, READINGS: readings[key]} if key in readings else params,
         )
-        for key, union in unions.items()
+        for key in sorted(chats)
     )
-    versions = sum(union.height for union in unions.values())
     held_versions = sum(artifact.table.num_rows for artifact in held.values())
     return PartitionOutput(
         drafts=drafts,
         loose=loose,
         counts={
-            "chats": len(unions),
-            "messages": sum(union["message_id"].n_unique() for union in unions.values()),
-            "versions": versions,
-            "new_versions": versions - held_versions,
+            "chats": len(chats),
+            "messages": sum(rows["message_id"].n_unique() for rows in chats.values()),
+            "versions": union.height,
+            "new_versions": union.height - held_versions,
             "exports": len(exported),
             "unreadable_records": sum(draft.table.num_rows for draft in loose),
         },

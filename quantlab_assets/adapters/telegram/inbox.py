@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from quantlab_assets.adapters.telegram import html_export, json_export
+from quantlab_assets.adapters.telegram.days_ahead import ROWS_AHEAD, DaysAhead
 from quantlab_assets.adapters.telegram.export_folder import (
     ExportFiles,
     Form,
@@ -51,6 +52,7 @@ class _Spooled:
 
     export: Export
     folder: Path
+    messages: DaysAhead
 
 
 class _Changing(StoreUnavailable):
@@ -101,14 +103,15 @@ class TelegramInbox:
 
     def read(self, day: date) -> Sequence[ExportedMessages]:
         """The messages of one UTC day from every export that has any. See `AlertSource`."""
+        spools = self._spooled()
         return [
             ExportedMessages(
                 spooled.export.source,
-                _messages_of(spooled, day),
+                _messages_of(spooled, day, ROWS_AHEAD // len(spools)),
                 spooled.export.pages,
                 spooled.export.reading,
             )
-            for spooled in self._spooled()
+            for spooled in spools
             if day in spooled.export.days
         ]
 
@@ -190,7 +193,9 @@ class TelegramInbox:
             shutil.rmtree(folder, ignore_errors=True)
             raise _Changing(f"{files.name}: changed while it was read; try again")
         index = json.loads((folder / _INDEX).read_text("utf-8"))
-        return _Spooled(_export(source, pages if len(pages) > 1 else (), index), folder)
+        export = _export(source, pages if len(pages) > 1 else (), index)
+        messages = DaysAhead(folder / _MESSAGES, export.days, export.records - export.unreadable)
+        return _Spooled(export, folder, messages)
 
     def _reading(self, files: ExportFiles, options: ReadingOptions) -> str:
         """What decides, besides the file, what is read of it."""
@@ -319,9 +324,7 @@ def _export(source: SourceFile, pages: tuple[SourceFile, ...], index: dict[str, 
     )
 
 
-def _messages_of(spooled: _Spooled, day: date) -> pl.DataFrame:
-    start = datetime.combine(day, time(), UTC)
-    in_day = pl.col("ts_utc").is_between(start, start + timedelta(days=1), closed="left")
-    rows = pl.scan_parquet(spooled.folder / _MESSAGES).filter(in_day).collect()
+def _messages_of(spooled: _Spooled, day: date, rows_ahead: int) -> pl.DataFrame:
+    rows = spooled.messages.rows_of(day, _VERSION_ORDER, rows_ahead)
     seen = pl.lit(spooled.export.newest_message_utc, MESSAGES["seen_at_utc"]).alias("seen_at_utc")
-    return rows.with_columns(seen).select(MESSAGES.names()).sort(_VERSION_ORDER)
+    return rows.lazy().with_columns(seen).select(MESSAGES.names()).collect()
