@@ -39,18 +39,18 @@ class Connection:
     """A ClickHouse by its DSN: `clickhouse://` and `clickhouses://` (HTTP, HTTPS), `chdb://`.
 
     Nothing is imported or opened before the first question. What fails on the way to the server is
-    asked again after `pauses`, in seconds; what the server refuses is not.
+    asked again after `pauses` in seconds (`PAUSES_S`); what the server refuses is not.
     """
 
     def __init__(
         self,
         dsn: str,
         *,
-        pauses: Sequence[float] = PAUSES_S,
+        pauses: Sequence[float] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dsn = dsn
-        self._pauses = tuple(pauses)
+        self._pauses = tuple(PAUSES_S if pauses is None else pauses)
         self._sleep = sleep
         self._client: Any = None
 

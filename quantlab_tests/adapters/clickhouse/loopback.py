@@ -22,7 +22,7 @@ USER, PASSWORD = "reader", "open sesame/1"
 ROWS = "transform("
 """What only the queries for rows have."""
 
-Fault = Literal["reset", "cut", "unterminated", "500", "503", "hang", "exception"]
+Fault = Literal["none", "reset", "cut", "unterminated", "500", "503", "hang", "exception"]
 
 
 class LoopbackServer(ThreadingHTTPServer):
