@@ -58,6 +58,8 @@ def candles(
     from quantlab_assets.lake import Lake
 
     lake = Lake(session.settings) if dry_run else session.open_lake(create=True)
+    if not dry_run:
+        lake.store.is_available()  # makes the manifest of a new lake
     with show_progress() as progress:
         reader, target = lake.candle_intake(paths, dry_run=dry_run)
         found = ingest_candles(reader, target, progress.say)
