@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_files import CandleFolder, FileCheck, index
-from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.tokens import Token
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -352,6 +352,41 @@ class TestIndex:
         CandleFolder(folder, tmp_path / "index").check()
 
         assert len(list((tmp_path / "index").glob("*.candles.parquet"))) == len(keys) + 2
+
+    def test_parses_of_files_that_are_gone_are_deleted_when_nobody_can_be_reading_them(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        kept, gone = folder / f"{MINT}.csv", folder / f"bsc_{EVM}.csv"
+        for path in (kept, gone):
+            path.write_text(PLAIN)
+        CandleFolder(folder, tmp_path / "index").check()
+        names = {path.name for path in (tmp_path / "index").glob("*.parquet")}
+        (tmp_path / "index" / "left-by-a-killed-process.tmp").write_text("half")
+
+        gone.unlink()
+        CandleFolder(folder, tmp_path / "index").check()
+        assert {path.name for path in (tmp_path / "index").glob("*.parquet")} == names
+
+        for path in (tmp_path / "index").iterdir():
+            os.utime(path, ns=(NOON * 10**9, NOON * 10**9))
+        CandleFolder(folder, tmp_path / "index").check()
+
+        left = {path.name for path in (tmp_path / "index").glob("*.*")} - {"index.json"}
+        assert len(left) == len(names) / 2
+        assert left < names
+        before = candles(CandleFolder(folder, tmp_path / "index"))
+        assert before.height == 5
+
+    def test_a_parse_that_somebody_deleted_meanwhile_is_said(
+        self, folder: Path, tmp_path: Path, source: CandleFolder
+    ) -> None:
+        (folder / f"{MINT}.csv").write_text(PLAIN)
+        (series,) = source.available("solana", MINT)
+        for path in (tmp_path / "index").glob("*.parquet"):
+            path.unlink()
+
+        with pytest.raises(StoreUnavailable, match="deleted while it was read"):
+            list(source.candles(series.token, 300, series.first_ts, series.last_ts))
 
     @pytest.mark.parametrize(
         ("text", "unit"),
