@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quantlab_assets.lake import Lake
 
 DEFAULT_LAKE: Final = Path("quantlab-demo")
+SAMPLE_EXPORT: Final = Path("telegram", "result.json")
 
 BY_DAY: Final = (
     "telegram_messages",
@@ -80,8 +81,9 @@ def demo(session: Session, output_format: Format) -> None:
 def _run(session: Session) -> Findings:
     settings = session.settings
     _check_self_contained(settings)
-    lake = session.open_lake(create=True)
+    settings.create_folders()
     _fill_inboxes(settings)
+    lake = session.open_lake(create=True)
     from quantlab_assets.cli.demo_progress import show_progress
 
     with show_progress() as progress:
@@ -105,12 +107,20 @@ def _check_self_contained(settings: Settings) -> None:
             "ARTIFACT_MANIFEST_DB, ARTIFACTS_ROOT, PROJECTION_CACHE_DIR, EXPERIMENT_DB, "
             "QUANTLAB_TELEGRAM_INBOX and QUANTLAB_CANDLES for it"
         )
+    sample = sample_path() / SAMPLE_EXPORT
+    given = settings.telegram_inbox / sample.name
+    theirs = not given.exists() or given.stat().st_size != sample.stat().st_size
+    if settings.manifest.exists() and theirs:
+        raise ValidationFailed(
+            f"{settings.lake} is a lake of your own, which the sample would mix with; name another "
+            "folder: quantlab demo --lake quantlab-demo"
+        )
 
 
 def _fill_inboxes(settings: Settings) -> None:
     """Put the sample's files into the inboxes; a file that is there already is left alone."""
     sample = sample_path()
-    wanted = [(sample / "telegram" / "result.json", settings.telegram_inbox)]
+    wanted = [(sample / SAMPLE_EXPORT, settings.telegram_inbox)]
     if settings.candle_inbox is not None:
         candles = sorted((sample / "candles").iterdir())
         wanted += [(file, settings.candle_inbox) for file in candles]

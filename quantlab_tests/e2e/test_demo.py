@@ -210,3 +210,15 @@ def test_it_never_puts_the_sample_into_another_inbox(tmp_path: Path, quantlab: Q
     assert done.returncode == 1
     assert str(mine) in done.stderr
     assert not mine.exists()
+
+
+def test_it_never_mixes_the_sample_into_a_lake_of_ones_own(
+    tmp_path: Path, quantlab: Quantlab
+) -> None:
+    assert quantlab("init", "--lake", "mine").returncode == 0
+    done = quantlab("demo", "--lake", "mine")
+    assert done.returncode == 1
+    assert "is a lake of your own" in done.stderr
+    listed = quantlab("artifacts", "list", "--lake", "mine", "--format", "json")
+    assert json.loads(listed.stdout) == []
+    assert not list((tmp_path / "mine" / "inbox").rglob("*.*"))
