@@ -221,7 +221,7 @@ class Upkeep:
             Finding(
                 "warning",
                 f"projection {one.projection_id} is stale: what it was built from was replaced",
-                f"build it again, or delete {one.path}: nothing is lost",
+                f"quantlab projections rebuild {one.projection_id}, or delete {one.path}",
             )
             for one in stale
         )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from quantlab_assets.cli.projections_prompt import Completion, is_complete
+from quantlab_assets.cli.projections_prompt import KEPT_LINES, Completion, History, is_complete
+from quantlab_assets.settings import state_folder
 from quantlab_tests.cli.lake_of_notes import lake_of_notes
 from quantlab_tests.conftest import LAKE_VARIABLES, QUANTLAB, ROOT
 
@@ -26,7 +27,7 @@ class Terminal:
     """Somebody at a terminal: types, and reads what is there."""
 
     def __init__(self, folder: Path, *words: str, columns: int = 200) -> None:
-        self.folder = folder
+        self._unread = b""
         self._master, slave = pty.openpty()
         variables = {k: v for k, v in os.environ.items() if k not in LAKE_VARIABLES}
         path = os.pathsep.join([str(ROOT), *filter(None, [variables.get("PYTHONPATH")])])
@@ -51,17 +52,19 @@ class Terminal:
 
     def reads(self, mark: str) -> str:
         """What appears up to the mark, and the mark."""
-        seen, end = b"", time.monotonic() + PATIENCE_S
-        while mark.encode() not in seen:
+        end = time.monotonic() + PATIENCE_S
+        wanted = mark.replace("\n", "\r\n").encode()
+        while wanted not in self._unread:
             ready, _, _ = select.select([self._master], [], [], 0.5)
             if ready:
                 try:
-                    seen += os.read(self._master, 65_536)
+                    self._unread += os.read(self._master, 65_536)
                 except OSError:
                     break
-            assert time.monotonic() < end, f"no {mark!r} in {seen!r}"
-        assert mark.encode() in seen, f"no {mark!r} in {seen!r}"
-        return STYLE.sub("", seen.decode().replace("\r\n", "\n"))
+            assert time.monotonic() < end, f"no {mark!r} in {self._unread!r}"
+        seen, found, self._unread = self._unread.partition(wanted)
+        assert found, f"no {mark!r} in {seen!r}"
+        return STYLE.sub("", (seen + found).decode().replace("\r\n", "\n"))
 
     def sends(self, text: str) -> None:
         """Type, and read nothing yet."""
@@ -184,6 +187,41 @@ def test_a_narrow_terminal_shows_a_wide_row_line_by_line(folder: Path) -> None:
         assert "-- row 1\nfirst   x\nsecond  yyy" in answer
     finally:
         terminal.close()
+
+
+def test_history_is_cut_when_it_has_grown_long(tmp_path: Path) -> None:
+    path = tmp_path / "sql_history"
+    path.write_text("".join(f"SELECT {number};\n" for number in range(2 * KEPT_LINES + 1)))
+    history = History(path)
+    history.open(lambda: ())
+    history.add("SELECT\n  'last';")
+    lines = path.read_text().splitlines()
+    assert len(lines) == KEPT_LINES + 1
+    assert lines[0] == f"SELECT {KEPT_LINES + 1};"
+    assert lines[-1] == "SELECT 'last';"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_history_follows_no_link_and_needs_no_folder(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine\n")
+    (tmp_path / "sql_history").symlink_to(target)
+    History(tmp_path / "sql_history").add("SELECT 1;")
+    assert target.read_text() == "mine\n"
+    (tmp_path / "file").write_text("")
+    History(tmp_path / "file" / "sql_history").add("SELECT 1;")
+
+
+def test_comments_in_history_end_where_they_ended(tmp_path: Path) -> None:
+    History(tmp_path / "sql_history").add("SELECT 1 -- one\n+ 1;\x1b[31m")
+    assert (tmp_path / "sql_history").read_text() == "SELECT 1 -- one\n+ 1; [31m\n"
+
+
+def test_traces_of_a_user_go_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/nobody")
+    assert state_folder({}) == Path("/nobody/.local/state/quantlab")
+    assert state_folder({"XDG_STATE_HOME": "/state"}) == Path("/state/quantlab")
+    assert state_folder({"XDG_STATE_HOME": "state"}) == Path("/nobody/.local/state/quantlab")
 
 
 @pytest.mark.parametrize(

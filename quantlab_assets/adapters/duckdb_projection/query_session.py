@@ -115,7 +115,9 @@ class QueryResult:
         )
         for batch in self._session.batches(reader):
             lines: list[str] = batch.column(0).to_pylist()
-            yield [_finite(line) for line in lines]
+            if _NUMBERS_JSON_LACKS.search("\n".join(lines)):
+                lines = [_finite(line) for line in lines]
+            yield lines
 
     def frame(self) -> pl.DataFrame:
         """All rows, with times, durations, lists and structs as Polars has them.
