@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+import base58
 import numpy as np
 import polars as pl
 
@@ -13,7 +14,6 @@ from quantlab_assets.domain.slices import WINDOW_SCHEMA
 START: Final = datetime(2025, 5, 1, tzinfo=UTC)
 MISSING: Final = 0.03
 SILENT: Final = 0.1
-_LETTERS: Final = np.array(list("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"))
 
 
 class Market(NamedTuple):
@@ -25,9 +25,9 @@ class Market(NamedTuple):
 
 
 def token_names(count: int, seed: int = 1) -> list[str]:
-    """Distinct names as long as a Solana mint, sorted."""
-    drawn = np.random.default_rng(seed).choice(_LETTERS, (count, 44))
-    return sorted({"".join(letters) for letters in drawn})
+    """Distinct Solana mints, sorted."""
+    drawn = np.random.default_rng(seed)
+    return sorted({base58.b58encode(drawn.bytes(32)).decode() for _ in range(count)})
 
 
 def minute_candles(token: str, minutes: int, seed: int) -> pl.DataFrame:

@@ -5,13 +5,25 @@ the ratios of the rounds.
 """
 
 import argparse
+import tempfile
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import polars as pl
 
 from quantlab_assets.domain.coverage import HORIZONS_H, forward_coverage
 from quantlab_tests.benchmarks._coverage_by_joins import by_asof_joins, by_range_join
 from quantlab_tests.benchmarks._markets import Market, market
+from quantlab_tests.benchmarks._slice_export import (
+    Bazaar,
+    embedded_clickhouse,
+    from_clickhouse,
+    from_files,
+    scan_clickhouse,
+    scan_files,
+    write_bare,
+)
 from quantlab_tests.benchmarks._turns import show, take_turns
 
 
@@ -54,10 +66,72 @@ def _check_equal(made: Market) -> None:
             raise AssertionError(f"{other.__name__} makes another table than the kernel")
 
 
+def exporting(rounds: int, quick: bool, folder: Path) -> None:
+    """Exporting slices against reading the same rows and writing them as Parquet files."""
+    tokens = 400 if quick else 4_000
+    bazaar = Bazaar(folder, tokens, rows=2_000)
+    index = folder / "index"
+    if from_files(bazaar, index) != tokens:
+        raise AssertionError("not every token became a slice")
+    scan_csv = partial(scan_files, bazaar)
+    title = f"{tokens:,} slices of 2,000 rows from"
+    timings = take_turns(
+        {
+            "read CSV, write Parquet": lambda: write_bare(bazaar, scan_csv, sync=False),
+            "read CSV, write Parquet, fsync": lambda: write_bare(bazaar, scan_csv, sync=True),
+            "export": lambda: from_files(bazaar, index),
+            "export, files never seen before": lambda: from_files(bazaar),
+        },
+        rounds,
+        warm=False,
+    )
+    bare, synced = "read CSV, write Parquet", "read CSV, write Parquet, fsync"
+    show(
+        f"{title} {tokens:,} CSV files",
+        timings,
+        {
+            "export / bare": ("export", bare, "<= 2.5"),
+            "export / bare, fsync": ("export", synced, "<= 2.5"),
+            "export of new files / bare": ("export, files never seen before", bare, "told only"),
+        },
+    )
+    with embedded_clickhouse(folder / "clickhouse") as connection:
+        bazaar.put_into(connection)
+        if from_clickhouse(bazaar, connection) != tokens:
+            raise AssertionError("not every token became a slice")
+        select = partial(scan_clickhouse, bazaar, connection)
+        timings = take_turns(
+            {
+                "select, write Parquet": lambda: write_bare(bazaar, select, sync=False),
+                "select, write Parquet, fsync": lambda: write_bare(bazaar, select, sync=True),
+                "export": lambda: from_clickhouse(bazaar, connection),
+            },
+            rounds,
+            warm=False,
+        )
+    bare, synced = "select, write Parquet", "select, write Parquet, fsync"
+    show(
+        f"{title} ClickHouse in this process",
+        timings,
+        {
+            "export / bare": ("export", bare, "<= 2.5"),
+            "export / bare, fsync": ("export", synced, "<= 2.5"),
+        },
+    )
+
+
+PARTS = ("coverage", "export")
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(prog="python -m quantlab_tests.benchmarks candles")
     parser.add_argument("--quick", action="store_true", help="a tenth of the size")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=PARTS, help="one part of it")
     arguments = parser.parse_args(argv)
-    coverage(arguments.rounds, arguments.quick)
+    if arguments.only in (None, "coverage"):
+        coverage(arguments.rounds, arguments.quick)
+    if arguments.only in (None, "export"):
+        with tempfile.TemporaryDirectory() as folder:
+            exporting(arguments.rounds, arguments.quick, Path(folder))
