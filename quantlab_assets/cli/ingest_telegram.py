@@ -146,7 +146,9 @@ def _ingest(
         name = one.take(lake.telegram_intake)
         described.append(_described(one, name))
     with open_graph(lake.settings) as graph:
-        days, left_out = _days(candidates, asked.limits, graph.days(MESSAGES))
+        days, left_out = _days(
+            candidates, asked.limits, graph.days(MESSAGES), _held_days(lake.store)
+        )
         counts = materialise_days(graph, lake.store, days, progress)
     return Ingestion(
         files=described,
@@ -172,7 +174,7 @@ def _preview(
     store = lake.store if lake.settings.manifest.exists() else None
     with tempfile.TemporaryDirectory(prefix="quantlab-preview-") as spool:
         candidates = _read(lake, Path(spool), asked, progress)
-        days, left_out = _days(candidates, asked.limits, None)
+        days, left_out = _days(candidates, asked.limits, None, _held_days(store))
         progress.say("extracting")
         found = preview_ingestion(store, _AllOf(candidates), days, lake.rules)
         unreadable = _unreadable(candidates)
@@ -253,6 +255,15 @@ class _AllOf:
     def read(self, day: date) -> Sequence[Any]:
         return [part for one in self._sorted() for part in one.source.read(day)]
 
+    def times(self, messages: Any) -> Any:
+        import polars as pl
+
+        # JSON says it for sure; pages by their clock.
+        surest = sorted(self._sorted(), key=lambda one: one.given.is_html)
+        ids = ["chat_id", "message_id"]
+        found = pl.concat([one.source.times(messages) for one in surest])
+        return found.unique(ids, keep="first", maintain_order=True).sort(ids)
+
     def unreadable(self, source: Any) -> Any:
         return self._by_hash[source.sha256].source.unreadable(source)
 
@@ -294,6 +305,7 @@ def _days(
     candidates: "Sequence[GivenExport]",
     limits: tuple[date | None, date | None],
     there_are: tuple[date, date] | None,
+    held: set[date],
 ) -> tuple[list[date], list[date]]:
     """The days to run, each with the day before it; and the days that are no partitions."""
     first, last = limits
@@ -304,10 +316,25 @@ def _days(
         if (first is None or day >= first) and (last is None or day <= last)
     }
     run = wanted | {day - ONE_DAY for day in wanted}
+    if any(one.given.is_html for one in candidates):
+        # Messages that another clock had put into the day beside leave it.
+        run |= {day + ONE_DAY for day in wanted} & held
     if there_are is None:
         return sorted(run), []
     inside = {day for day in run if there_are[0] <= day <= there_are[1]}
     return sorted(inside), sorted(wanted - inside)
+
+
+def _held_days(store: "ArtifactStore | None") -> set[date]:
+    """The days of which the lake holds messages."""
+    from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES
+    from quantlab_assets.domain.artifacts import ArtifactFilter
+
+    if store is None:
+        return set()
+    found = store.list_artifacts(ArtifactFilter(MESSAGES, "active")).artifacts
+    keys = (TELEGRAM_MESSAGES.parse_key(one.logical_key) for one in found)
+    return {date.fromisoformat(key["day"]) for key in keys}
 
 
 def _described(one: "GivenExport", name: str | None) -> dict[str, Any]:

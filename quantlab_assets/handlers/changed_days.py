@@ -4,7 +4,8 @@ Asked before anything runs, so that a file which brings nothing new costs no run
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import date
+from datetime import date, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -19,21 +20,32 @@ from quantlab_assets.domain.canonical_order import canonical_table
 from quantlab_assets.domain.content_hash import content_hash
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.handlers.export_slices import PLAN_COLUMNS, slices_of_day
+from quantlab_assets.handlers.ingest_messages import union_of_day
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
+
+ONE_DAY: Final = timedelta(days=1)
 
 
 def days_with_new_messages(
     store: ArtifactStore, asset: str, source: AlertSource
 ) -> tuple[date, ...]:
-    """The days of which `source` has a message, or a version of one, that the lake does not hold.
+    """The days of which `source` has a message, or a version of one, that the lake does not hold,
+    or holds at another time: that may be the day beside.
 
     `asset` is the one whose heads are the lake's messages. A day that never ran counts.
     """
-    days = sorted({day for export in source.exports() for day in export.days})
+    own = {day for export in source.exports() for day in export.days}
+    beside = {day + step for day in own for step in (-ONE_DAY, ONE_DAY)} - own
+    days = sorted(own | beside)
     heads = store.get_heads(asset, [day.isoformat() for day in days])
-    return tuple(day for day in days if _brings(store, heads[day.isoformat()], source, day))
+    return tuple(
+        day
+        for day in days
+        if (day in own or heads[day.isoformat()])
+        and _brings(store, heads[day.isoformat()], source, day)
+    )
 
 
 def days_calling(store: ArtifactStore, tokens: Collection[tuple[str, str]]) -> tuple[date, ...]:
@@ -76,7 +88,7 @@ def _brings(
         pl.DataFrame(store.open(artifact.artifact_id, verify=True).to_table()) for artifact in head
     ]
     brought = [part.messages for part in source.read(day)]
-    return not union_messages([*held, *brought]).equals(union_messages(held))
+    return not union_of_day(source, day, [*held, *brought]).equals(union_messages(held))
 
 
 def _active_alerts(store: ArtifactStore) -> pl.LazyFrame | None:

@@ -19,7 +19,12 @@ from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
-from quantlab_assets.domain.telegram.union import union_messages
+from quantlab_assets.domain.telegram.union import (
+    HTML,
+    by_surest_times,
+    html_messages,
+    union_messages,
+)
 from quantlab_assets.ports.alert_source import AlertSource, ExportedMessages
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
@@ -45,12 +50,19 @@ def messages_of_day(
     loose = _unreadable(source, {part.source.sha256 for part in exported})
 
     def build(held: Mapping[str, HeldArtifact]) -> PartitionOutput:
-        return _union(day, exported, held, loose, rules, params)
+        return _union(day, source, exported, held, loose, rules, params)
 
     params = {"rules_version": rules.version, "rules_hash": rules.digest}
     if pseudonym_key is not None:
         params[PSEUDONYM_KEY] = pseudonym_key
     return AdditiveOutput(build)
+
+
+def union_of_day(source: AlertSource, day: date, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The union of what is held of a UTC day and what is brought, at the surest times known."""
+    if any((frame["ingest_source"] == HTML).any() for frame in frames):
+        frames = by_surest_times(frames, source.times(html_messages(frames)), day)
+    return union_messages(frames)
 
 
 def check_pseudonym_key(store: ArtifactStore, fingerprint: str | None) -> None:
@@ -76,6 +88,7 @@ def check_pseudonym_key(store: ArtifactStore, fingerprint: str | None) -> None:
 
 def _union(
     day: date,
+    source: AlertSource,
     exported: Sequence[ExportedMessages],
     held: Mapping[str, HeldArtifact],
     loose: tuple[ArtifactDraft, ...],
@@ -84,7 +97,7 @@ def _union(
 ) -> PartitionOutput:
     frames = [pl.DataFrame(artifact.table) for artifact in held.values()]
     frames += [part.messages for part in exported]
-    union = with_sender_kinds(union_messages(frames), rules)
+    union = with_sender_kinds(union_of_day(source, day, frames), rules)
     sources: dict[str, dict[str, SourceFile]] = {}
     readings: dict[str, dict[str, Any]] = {}
     for key, artifact in held.items():

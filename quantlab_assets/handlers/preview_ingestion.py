@@ -14,8 +14,8 @@ from quantlab_assets.domain.content_hash import content_hash
 from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
-from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.handlers.extract_alerts import alerts_of_days
+from quantlab_assets.handlers.ingest_messages import union_of_day
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
@@ -62,7 +62,7 @@ def _messages(
         frames += [
             pl.DataFrame(store.open(one.artifact_id, verify=True).to_table()) for one in held
         ]
-    return with_sender_kinds(union_messages(frames), rules).select(MESSAGES.names())
+    return with_sender_kinds(union_of_day(source, day, frames), rules).select(MESSAGES.names())
 
 
 def _message_drafts(day: date, messages: pl.DataFrame) -> list[ArtifactDraft]:

@@ -79,6 +79,12 @@ class AlertSource(Protocol):
     def read(self, day: date) -> Sequence[ExportedMessages]:
         """The messages of one UTC day from every export that has any, ordered by export hash."""
 
+    def times(self, messages: pl.DataFrame) -> pl.DataFrame:
+        """When messages (`chat_id`, `message_id`) were posted, by the surest clock of all exports
+        that have them: JSON's, else one that was given, else one that evidence speaks for, else
+        labels; of equals the earliest time. Columns `chat_id`, `message_id`, `ts_utc`, a row for
+        each message that an export has."""
+
     def unreadable(self, source: SourceFile) -> pl.DataFrame:
         """Records of one export that could not be read as messages; columns of the type
         `alerts_quarantine`."""

@@ -18,6 +18,7 @@ from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.ports.alert_source import AlertSource
+from quantlab_tests.adapters.telegram.pages import Html, page
 from quantlab_tests.in_memory.alert_source import HeldExport, InMemoryAlertSource
 
 CHAT = 5
@@ -103,12 +104,36 @@ def inbox(folder: Path, exports: dict[str, Sequence[Said]]) -> AlertSource:
     return TelegramInbox(folder / "inbox", folder / "spool")
 
 
+def pages(folder: Path, exports: dict[str, Sequence[Said]]) -> AlertSource:
+    """The same messages as HTML, each export a page in a folder of its own."""
+    for name, said in exports.items():
+        messages = [
+            Html(each.message_id, 0 if each.at is None else int(each.at.timestamp()), each.text)
+            for each in said
+        ]
+        text = page(messages)
+        for each in said:
+            if each.at is None:
+                text = text.replace("01.01.1970 00:00:00 UTC+00:00", "never")
+        path = folder / "inbox" / Path(name).stem / "messages.html"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.with_name("messages.toml").write_text(f"chat_id = {CHAT}")
+    return TelegramInbox(folder / "inbox", folder / "spool")
+
+
 Build = Callable[[dict[str, Sequence[Said]]], AlertSource]
 
 
-@pytest.fixture(params=[in_memory, inbox], ids=["in_memory", "inbox"])
+@pytest.fixture(params=[in_memory, inbox, pages], ids=["in_memory", "inbox", "html"])
 def build(request: pytest.FixtureRequest, tmp_path: Path) -> Build:
     return lambda exports: request.param(tmp_path, exports)
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """What an export's file is called, and what it is."""
+    return "telegram_html" if "html" in request.node.callspec.id else "telegram_json"
 
 
 def test_nothing_to_read_is_no_error(build: Build) -> None:
@@ -117,10 +142,12 @@ def test_nothing_to_read_is_no_error(build: Build) -> None:
     assert list(source.read(SEVENTH)) == []
 
 
-def test_an_export_says_which_days_it_has_and_its_newest_time(build: Build) -> None:
+def test_an_export_says_which_days_it_has_and_its_newest_time(build: Build, kind: str) -> None:
     said = [Said(1, "a", at(6)), Said(2, "b", at(7, 3)), Said(3, "c", at(7)), Said(4, "d", None)]
     [export] = build({"a.json": said}).exports()
-    assert (export.source.name, export.source.kind) == ("a.json", "telegram_json")
+    assert export.source.kind == kind
+    assert export.source.name == ("a.json" if kind == "telegram_json" else "messages.html")
+    assert export.files == (export.source,)
     assert export.days == (SIXTH, SEVENTH)
     assert export.newest_message_utc == at(7)
     assert (export.records, export.unreadable) == (4, 1)
@@ -135,7 +162,7 @@ def test_exports_come_by_hash(build: Build) -> None:
 
 def test_the_same_export_twice_counts_once(build: Build) -> None:
     source = build({"a.json": [Said(1, "x", at(7))], "copy.json": [Said(1, "x", at(7))]})
-    assert [export.source.name for export in source.exports()] == ["a.json"]
+    assert len(source.exports()) == 1
     assert len(source.read(SEVENTH)) == 1
 
 
@@ -150,18 +177,18 @@ def test_a_day_is_read_from_midnight_to_midnight_utc(build: Build) -> None:
     assert part.messages["text"].to_list() == ["first", "last"]
 
 
-def test_messages_have_the_columns_of_their_type(build: Build) -> None:
+def test_messages_have_the_columns_of_their_type(build: Build, kind: str) -> None:
     [part] = build({"a.json": [Said(1, "x", at(7)), Said(2, "y", at(9))]}).read(SEVENTH)
     assert part.messages.schema == MESSAGES
     row = part.messages.row(0, named=True)
     assert (row["chat_id"], row["message_id"], row["ts_utc"]) == (CHAT, 1, at(7))
-    assert (row["sender_name"], row["ingest_source"]) == ("caller_01", "telegram_json")
+    assert (row["sender_name"], row["ingest_source"]) == ("caller_01", kind)
     assert row["seen_at_utc"] == at(9)
 
 
 def test_an_export_without_the_day_brings_nothing(build: Build) -> None:
     source = build({"a.json": [Said(1, "x", at(6))], "b.json": [Said(2, "y", at(7))]})
-    assert [part.source.name for part in source.read(SEVENTH)] == ["b.json"]
+    assert [part.messages["text"].to_list() for part in source.read(SEVENTH)] == [["y"]]
 
 
 def test_reading_twice_reads_the_same(build: Build) -> None:
@@ -180,3 +207,9 @@ def test_unreadable_records_are_told_with_a_code(build: Build) -> None:
 def test_an_export_that_is_not_there_is_not_found(build: Build) -> None:
     with pytest.raises(NotFound):
         build({}).unreadable(source_of(b"{}", "gone.json"))
+
+
+def test_times_are_told_of_messages_that_an_export_has(build: Build) -> None:
+    source = build({"a.json": [Said(1, "x", at(6)), Said(2, "y", at(7))]})
+    wanted = pl.DataFrame({"chat_id": [CHAT, CHAT], "message_id": [2, 3]})
+    assert source.times(wanted).rows() == [(CHAT, 2, at(7))]

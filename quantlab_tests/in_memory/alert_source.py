@@ -9,7 +9,7 @@ import polars as pl
 from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import NotFound
-from quantlab_assets.domain.telegram.frames import frame_schema
+from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport
 
 NOTHING_UNREADABLE = frame_schema(ALERTS_QUARANTINE).to_frame()
@@ -46,6 +46,18 @@ class InMemoryAlertSource:
             for held in self._exports
         ]
         return [part for part in found if part.messages.height]
+
+    def times(self, messages: pl.DataFrame) -> pl.DataFrame:
+        ids = ["chat_id", "message_id"]
+        nothing = MESSAGES.to_frame().select(*ids, "ts_utc")
+        posted = [_dated(held).select(*ids, "ts_utc") for held in self._exports]
+        return (
+            pl.concat([nothing, *posted])
+            .join(messages.select(ids).unique(), on=ids, how="semi")
+            .group_by(ids)
+            .agg(pl.col("ts_utc").min())
+            .sort(ids)
+        )
 
     def unreadable(self, source: SourceFile) -> pl.DataFrame:
         for held in self._exports:

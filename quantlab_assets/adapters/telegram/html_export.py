@@ -123,8 +123,6 @@ class _Refused:
     size: int
     code: str
     reason: str
-    local: int = NONE
-    label: int = NONE
 
 
 class HtmlExport:
@@ -206,7 +204,7 @@ class HtmlExport:
                         try:
                             said = _said(piece)
                         except UnreadableError as why:
-                            sender = forwarder = None
+                            sender, forwarder = why.name, None
                             self._refuse(piece, why)
                             continue
                         if said is None:
@@ -366,7 +364,9 @@ class HtmlExport:
 
     def _refuse(self, piece: Piece, why: UnreadableError) -> None:
         self._unreadable.append(
-            _Refused(None, None, *self._keep(piece.content, piece.size), why.code, str(why))
+            _Refused(
+                why.message_id, why.name, *self._keep(piece.content, piece.size), why.code, str(why)
+            )
         )
 
     def _refuse_row(self, row: dict[str, Any], code: str, reason: str) -> None:

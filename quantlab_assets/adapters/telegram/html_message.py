@@ -31,12 +31,14 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 class UnreadableError(Exception):
-    """A message that cannot be read: a quarantine code and what is wrong."""
+    """A message that cannot be read: a quarantine code, what is wrong, and what was read of it."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.message_id: int | None = None
+        self.name: str | None = None
 
 
 @dataclass(slots=True)
@@ -73,11 +75,17 @@ def read_message(node: LexborNode, attributes: Mapping[str, str | None]) -> Said
         shown = (attributes.get("id") or "")[:40]
         raise UnreadableError("missing_id", f"id is {shown!r}, not message and a number")
     said = Said(int(found[1]), service, "joined" in words)
-    for part in [] if service else node.iter():
-        if role_of(part.attributes.get("class")) == "body":
-            _read_body(part, said)
-    if said.local is None and not service:
-        raise UnreadableError("bad_date", "the record has no date")
+    if service:
+        return said
+    try:
+        for part in node.iter():
+            if role_of(part.attributes.get("class")) == "body":
+                _read_body(part, said)
+        if said.local is None:
+            raise UnreadableError("bad_date", "the record has no date")
+    except UnreadableError as why:
+        why.message_id, why.name = said.message_id, said.name
+        raise
     return said
 
 
@@ -99,14 +107,19 @@ def role_of(css_class: str | None) -> Role:
 def read_plain(found: re.Match[bytes]) -> Said:
     """A message without markup, matched as a whole. Raises `UnreadableError`."""
     message_id, name, reply, text = found.group("id", "name", "reply", "text")
-    local, label = read_title(found["title"].decode())
+    sender = None if name is None else _without_bot(_plain(name))
+    try:
+        local, label = read_title(found["title"].decode())
+    except UnreadableError as why:
+        why.message_id, why.name = int(message_id), sender
+        raise
     return Said(
         int(message_id),
         service=False,
         joined=found["joined"] is not None,
         local=local,
         label=label,
-        name=None if name is None else _without_bot(_plain(name)),
+        name=sender,
         reply_to=None if reply is None else int(reply),
         text="" if text is None else _plain(text),
     )

@@ -115,6 +115,27 @@ class TelegramInbox:
             if day in spooled.export.days
         ]
 
+    def times(self, messages: pl.DataFrame) -> pl.DataFrame:
+        """When messages were posted, by the surest clock of all exports. See `AlertSource`."""
+        ids = ["chat_id", "message_id"]
+        wanted = messages.lazy().select(ids).unique()
+        nothing = MESSAGES.to_frame().select(*ids, "ts_utc")
+        found = [
+            pl.scan_parquet(spooled.folder / _MESSAGES)
+            .select(*ids, "ts_utc")
+            .join(wanted, on=ids, how="semi")
+            .with_columns(pl.lit(_surety(spooled.export), pl.Int64).alias("surety"))
+            for spooled in self._spooled()
+        ]
+        return (
+            pl.concat([nothing.lazy().with_columns(pl.lit(0, pl.Int64).alias("surety")), *found])
+            .sort("surety", "ts_utc")
+            .group_by(ids, maintain_order=True)
+            .agg(pl.col("ts_utc").first())
+            .sort(ids)
+            .collect()
+        )
+
     def unreadable(self, source: SourceFile) -> pl.DataFrame:
         """Records of an export that are no messages. Raises `NotFound`. See `AlertSource`."""
         for spooled in self._spooled():
@@ -242,6 +263,13 @@ class TelegramInbox:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _surety(export: Export) -> int:
+    """How sure the times of an export are: the less the surer."""
+    if not export.reading:
+        return 0
+    return {"given": 1, "confirmed": 2, "inferred": 2}.get(export.reading["clock"]["basis"], 3)
 
 
 def export_of_pages(pages: Sequence[SourceFile], name: str) -> SourceFile:
