@@ -131,7 +131,15 @@ def _coarse_steps(ts: Times, steps: Times, base: int) -> Times:
         hole_share = (holes.sum() - inside + 1) / (len(steps) - inside + 2)
         # Before the file has told much, a hole ends on the coarser grid as often as any time does.
         stay_share = (stays.sum() - inside + 2 * base / interval) / (leads.sum() - inside + 2)
-        by_chance = len(ts) * (hole_share * stay_share) ** inside
+        # A run of steps that are all exactly one interval would be holes of just that length, and
+        # how often those occur is better known: from all holes, and from those on this grid.
+        alike = (steps == interval).sum() - exact + 2 * base / interval
+        alike_on_grid = (stays & (steps == interval)).sum() - exact
+        exact_share = np.maximum(
+            alike / (holes.sum() - inside + 2), alike_on_grid / (leads.sum() - inside + 2)
+        )
+        share = np.where(exact == inside, np.minimum(stay_share, exact_share), stay_share)
+        by_chance = len(ts) * (hole_share * share) ** inside
         accepted = (
             (exact >= MIN_STEPS)
             & (exact * (interval // base - 1) >= MIN_MISSING)

@@ -14,7 +14,7 @@ import polars as pl
 from quantlab_assets.domain import candle_intervals
 from quantlab_assets.domain.artifact_types import CANDLES_QUARANTINE, INTERVALS
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Changes whenever the same file would give other candles; disposable indexes are keyed by it."""
 
 UTC_US: Final = pl.Datetime("us", "UTC")

@@ -248,6 +248,13 @@ class TestIntervals:
 
         assert by_interval(normalised(flat([*fine, *coarse]))) == {300: fine, HOUR: coarse}
 
+    def test_four_hours_at_the_end_of_five_minutes_full_of_holes_are_hours(self) -> None:
+        present = [n for n in range(72) if n % 7 not in (2, 5, 6) and n != 71]
+        fine = [NOON + 300 * n for n in present]
+        hours = every(3600, 4, NOON + 7 * 3600)
+
+        assert by_interval(normalised(flat([*fine, *hours]))) == {300: fine, 3600: hours}
+
     def test_holes_in_hours_stay_holes(self) -> None:
         fine = every(300, 72)
         coarse = [t for t in every(HOUR, 30, NOON + 8 * HOUR) if (t // HOUR) % 11 > 1]

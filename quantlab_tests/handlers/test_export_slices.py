@@ -105,7 +105,7 @@ def test_a_slice_is_the_window_around_the_calls_and_says_what_it_is() -> None:
         "pre_s": 600,
         "post_s": 1800,
         "newest_ts": "2025-11-06T13:55:00Z",
-        "rules_version": 1,
+        "rules_version": 2,
     }
     assert len(draft.sources) == 1
 
