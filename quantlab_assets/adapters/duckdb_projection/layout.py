@@ -2,26 +2,24 @@
 
 Rows stand in the order of their artifacts, and inside an artifact in its canonical order. A table
 that can only be built anew has its artifacts by logical key: candles by token and window, alerts by
-day. A table that grows cannot keep that order without being written anew for each artifact, so its
-artifacts stand in stretches of arrival, by key inside each: first all that came before the largest
-power of two, then up to sixteen stretches towards the next one, at last, in the order of arrival,
-those of the stretch that is still filling. What is added is appended; a stretch that is full is
-written once more, in order; everything is written once more when the lake has doubled. The rows of
-one token are thus in few places, and zone maps find them.
+day. A table that grows cannot keep that order without being written anew for each artifact, so
+those that came before the largest power of two stand by key, and the later ones behind them in the
+order of arrival, by key where several came at once. What is added is appended, and the whole is put
+in order once more whenever the lake has doubled. The rows of one token are thus in few places, and
+zone maps find them.
 
 The order follows from the manifest alone (when an artifact came never changes), so a table that
 grew and one that is built anew are equal row for row.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from quantlab_assets.domain.artifacts import Artifact
 
 SMALL: Final = 256
 """As many artifacts as are quicker written anew than laid out cleverly."""
-
-STRETCHES: Final = 16
 
 
 def in_order(artifacts: Sequence[Artifact], arrivals: Mapping[str, int] | None) -> list[Artifact]:
@@ -30,15 +28,15 @@ def in_order(artifacts: Sequence[Artifact], arrivals: Mapping[str, int] | None) 
         return sorted(artifacts, key=_key)
     come = max(arrivals[artifact.artifact_id] for artifact in artifacts) + 1
     settled = come if come <= SMALL else 1 << (come.bit_length() - 1)
-    width = max(1, settled // STRETCHES)
-
-    def place(artifact: Artifact) -> tuple[int, int, tuple[str, str]]:
+    batches: dict[datetime, int] = {}
+    for artifact in artifacts:
         arrival = arrivals[artifact.artifact_id]
-        if arrival < settled:
-            return (0, 0, _key(artifact))
-        stretch = 1 + (arrival - settled) // width
-        is_full = settled + stretch * width <= come
-        return (stretch, 0 if is_full else arrival, _key(artifact))
+        batches[artifact.created_at] = min(arrival, batches.get(artifact.created_at, arrival))
+
+    def place(artifact: Artifact) -> tuple[int, tuple[str, str]]:
+        if arrivals[artifact.artifact_id] < settled:
+            return (-1, _key(artifact))
+        return (batches[artifact.created_at], _key(artifact))
 
     return sorted(artifacts, key=place)
 

@@ -9,6 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -425,7 +426,12 @@ class DuckdbProjections:
     ) -> ProjectionRecord:
         database = work / f"{plan.projection_id}.duckdb"
         _copy(self._path(plan.projection_id), database)
-        with self._connected(plan, database, files) as connection:
+        # What was copied goes to the disk while DuckDB works.
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="sync") as flusher,
+            self._connected(plan, database, files) as connection,
+        ):
+            flushed = flusher.submit(_sync, database)
             touched: set[str] = set()
             for change in changes:
                 watch = research.ADDRESS if change.plan.flag is not None else None
@@ -437,6 +443,7 @@ class DuckdbProjections:
                 )
                 if touched:
                     mark_candles_that_count(connection, touched)
+        flushed.result()
         return self._put(plan, database, fresh_size=held.fresh_size, fresh_rows=held.fresh_rows)
 
     @contextmanager
@@ -454,7 +461,9 @@ class DuckdbProjections:
             )
             try:
                 with watched(name, connection, database.parent, self._limits):
+                    connection.execute("BEGIN").fetchall()
                     yield connection
+                    connection.execute("COMMIT").fetchall()
                     connection.execute("CHECKPOINT").fetchall()
             finally:
                 connection.close()
@@ -477,6 +486,7 @@ class DuckdbProjections:
         self, plan: _Plan, database: Path, *, fresh_size: int, fresh_rows: int
     ) -> ProjectionRecord:
         """Put a finished database in place, with its record."""
+        _sync(database)
         database.chmod(0o444)
         written = database.stat()
         record = ProjectionRecord(
@@ -496,7 +506,7 @@ class DuckdbProjections:
             self._requests.remember(plan.projection_id, request_json(kept))
         self._put_record(record, database.parent)
         database.replace(self._path(plan.projection_id))
-        _sync_folder(self._cache)
+        _sync(self._cache)
         return record
 
     def _put_record(self, record: ProjectionRecord, work: Path) -> None:
@@ -625,8 +635,9 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

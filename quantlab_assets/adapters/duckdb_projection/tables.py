@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb_projection.identifiers import (
@@ -167,16 +166,17 @@ def change_table(
 
     if change.gone:
         # Places of rows, not their ids: DuckDB gives other ids to rows that moved.
-        ids = connection.sql(f"SELECT rowid FROM {name}").fetchnumpy()["rowid"]  # noqa: S608
-        doomed = pa.table(
-            {"id": np.concatenate([ids[first : first + rows] for first, rows in change.gone])}
-        )
+        start = change.gone[0][0]
+        read = connection.sql(f"SELECT rowid AS id FROM {name} OFFSET {start}").to_arrow_table()  # noqa: S608
+        doomed = pa.concat_tables([read.slice(first - start, rows) for first, rows in change.gone])
         connection.register("quantlab_doomed", doomed)
         look("rowid IN (SELECT id FROM quantlab_doomed)")
         _run(connection, f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM quantlab_doomed)")  # noqa: S608
         connection.unregister("quantlab_doomed")
     if change.new_artifacts:
-        newest = connection.execute(f"SELECT max(rowid) FROM {name}").fetchall()[0][0]  # noqa: S608
+        newest = None
+        if watch is not None:
+            newest = connection.execute(f"SELECT max(rowid) FROM {name}").fetchall()[0][0]  # noqa: S608
         _append(connection, change.plan, change.new_artifacts, files)
         look(f"rowid > {-1 if newest is None else int(newest)}")
     _check_rows(connection, change.plan)
