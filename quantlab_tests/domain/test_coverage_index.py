@@ -1,5 +1,7 @@
 """Candles by the hundred, in any order and memory layout, against counting each by hand."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -234,6 +236,17 @@ def test_an_unknown_network_between_rows_of_a_known_one_is_another_series(
     assert sorted(index.names["network"].to_list(), key=str) == sorted(["base", network], key=str)
     sizes = candles.group_by("token_chain").len()["len"]
     assert sorted(index.rows.stop - index.rows.start) == sorted(sizes)
+
+
+def test_compiled_code_is_loaded_when_coverage_is_measured_and_not_before() -> None:
+    probe = (
+        "import sys, quantlab_assets.handlers.analyse_coverage as handler;"
+        "handler.coverage_summary({});"
+        "print('numba' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+
+    assert told.stdout == "False\n"
 
 
 def test_no_candles_no_series() -> None:
