@@ -192,15 +192,20 @@ class Lake:
     def read_again(self, rows: "pl.DataFrame") -> "list[Retried]":
         """Try unreadable records in quarantine by today's rules. Changes nothing."""
         from quantlab_assets.adapters.telegram.retry import read_again
+        from quantlab_assets.handlers.quarantined_messages import readings_of
 
-        return read_again(rows, self.rules)
+        sources = sorted(set(rows["source"].drop_nulls().to_list()))
+        return read_again(rows, self.rules, readings_of(self.store, sources))
 
     def take_in_again(self, retried: "list[Retried]") -> None:
         """Put the records that can be read now into the inbox, as exports of their own."""
         from quantlab_assets.adapters.telegram.retry import as_exports
 
-        for content in as_exports(retried):
-            self.telegram_intake.put("retried", content)
+        for export in as_exports(retried):
+            if export.options is None:
+                self.telegram_intake.put("retried", export.content)
+            else:
+                self.telegram_intake.put_page("retried", export.content, export.options)
 
     @cached_property
     def rules(self) -> "Rules":

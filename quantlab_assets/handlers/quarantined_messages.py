@@ -1,8 +1,9 @@
 """What is in quarantine, and what becomes of it when it is tried again by today's rules."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from quantlab_assets.domain.artifacts import (
 )
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.telegram.frames import frame_schema, table_of
+from quantlab_assets.handlers.ingest_messages import READINGS
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 ROW_MARK: Final = "#"
@@ -103,6 +105,25 @@ def versions_of(store: ArtifactStore, row_id: str) -> pl.DataFrame:
     )
 
 
+def readings_of(store: ArtifactStore, sources: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """How the exports that unreadable records came from were read (their clock and their chat), by
+    `source`; only of those that do not say it themselves."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for source in sources:
+        key = ALERTS_QUARANTINE.key(source=source)
+        known = store.find_by_logical_key(ALERTS_QUARANTINE.name, key)
+        for params in _params_of(store, known):
+            for reading in params.get(READINGS, {}).values():
+                found[source] = reading
+    return found
+
+
+def _params_of(store: ArtifactStore, artifacts: Sequence[Artifact]) -> Sequence[Mapping[str, Any]]:
+    active = [artifact.artifact_id for artifact in artifacts if artifact.status == "active"]
+    published = store.latest_publications(active).values()
+    return [publication.provenance.params for publication in published]
+
+
 def became(store: ArtifactStore, before: pl.DataFrame) -> pl.DataFrame:
     """What became of rows with a message (columns `QUARANTINED`) after their days were extracted
     again: adds `outcome` (`calling`, `quarantined`, `ignored`) and `detail`."""
@@ -165,12 +186,15 @@ def leave_quarantine(
     left = rows.filter(~pl.col("id").is_in(list(ids)))
     if left.height == rows.height:
         return None
+    [before] = _params_of(store, [artifact])
+    kept = {name: before[name] for name in (READINGS,) if name in before}
+    params = {**provenance.params, **kept}
     return store.publish_artifact(
         PublishRequest(
             artifact_type=ALERTS_QUARANTINE.name,
             logical_key=key,
             table=table_of(left, ALERTS_QUARANTINE),
-            provenance=provenance,
+            provenance=replace(provenance, params=params),
             sources=tuple(store.get_sources([artifact.artifact_id])[artifact.artifact_id]),
             expected_active=artifact.artifact_id,
         )

@@ -83,10 +83,6 @@ class ChatIdentity:
     name: str | None
     basis: str
 
-    def document(self) -> dict[str, Any]:
-        """As plain values, for parameters of publications and reports."""
-        return {"chat_id": self.chat_id, "basis": self.basis, "warnings": list(self.warnings)}
-
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of it."""
@@ -169,11 +165,20 @@ class HtmlExport:
         self.clock: Clock = reading.clock
         self.chat = self._identity()
 
+    def reading(self) -> dict[str, Any]:
+        """How it is read, as plain values without people's names: what a record by itself needs."""
+        chat_id, name = self._stored_chat()
+        chat = {"chat_id": chat_id, "name": name, "basis": self.chat.basis}
+        warnings = [] if self._people.pseudonyms is not None else list(self.chat.warnings)
+        return {"clock": self.clock.document(), "chat": chat | {"warnings": warnings}}
+
+    def _stored_chat(self) -> tuple[int | None, str | None]:
+        personal = self.chat.basis != "links"
+        return self._people.chat(self.chat.chat_id, self.chat.name, personal=personal)
+
     def batches(self) -> Iterator[Batch]:
         """The messages in batches of bounded size."""
-        chat_id, name = self._people.chat(
-            self.chat.chat_id, self.chat.name, personal=self.chat.basis != "links"
-        )
+        chat_id, name = self._stored_chat()
         done = 0
         nothing = UNREADABLE.to_frame()
         with pa.memory_map(str(self._spool)) as file, pa.ipc.open_file(file) as spool:

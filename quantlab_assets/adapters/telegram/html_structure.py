@@ -7,8 +7,9 @@ window is cut again by a scanner that knows what hides markup, and every message
 itself, so that damage stays where it is.
 """
 
+import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -265,6 +266,17 @@ class PageReader:
             self._fill(_WINDOW)
         why = f"the record has {size} bytes; no message is that large"
         return Piece(offset, kept, size, None, {}, ("oversized_record", why))
+
+
+def page_of(title: str | None, records: Sequence[bytes]) -> bytes:
+    """A page with the records of a chat, as they stood in theirs."""
+    head = f"""<!DOCTYPE html>
+<html><head><meta charset="utf-8"/><title>Exported Data</title></head><body>
+<div class="page_wrap"><div class="page_header"><div class="content"><div class="text bold">
+{html.escape(title or "")}
+</div></div></div><div class="page_body chat_page"><div class="history">
+"""
+    return head.encode() + b"\n".join(records) + b"\n</div></div></div></body></html>\n"
 
 
 def read_piece(

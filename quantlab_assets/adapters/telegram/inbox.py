@@ -253,7 +253,7 @@ class TelegramInbox:
                     pseudonyms=self._pseudonyms,
                     max_record_bytes=self._max_record_bytes,
                 )
-                reading = {"clock": export.clock.document(), "chat": export.chat.document()}
+                reading = export.reading()
                 batches = export.batches()
             index = _write(work, batches) | {"reading": reading}
             (work / html_export.RAW).unlink(missing_ok=True)

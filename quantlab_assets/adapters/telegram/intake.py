@@ -135,6 +135,16 @@ class Intake:
 
         return self._put(_name(stem, digest), write)
 
+    def put_page(self, stem: str, content: bytes, options: ReadingOptions) -> str:
+        """Write a page as an export of its own, read by `options`; its name below the inbox."""
+        digest = hashlib.sha256(content).hexdigest()
+        source = SourceFile(f"sha256:{digest}", f"{stem}.html", len(content), "telegram_html")
+        with tempfile.TemporaryDirectory(prefix="quantlab-") as folder:
+            page = Path(folder) / stem / "messages.html"
+            page.parent.mkdir()
+            page.write_bytes(content)
+            return self.take([page], [source], options, pages=True)
+
     def _put(self, name: str, write: Callable[[BinaryIO], None]) -> str:
         """Write beside, hidden, then link: a file that the inbox shows is whole."""
         try:
