@@ -68,7 +68,8 @@ def forward_coverage(
         on="alert",
         how="left",
     )
-    return _as_type(frame, ALERT_FORWARD_COVERAGE)
+    distinct = alerts["alert_id"].n_unique() == alerts.height
+    return _as_type(frame, ALERT_FORWARD_COVERAGE, keys_are_unique=distinct)
 
 
 def coverage_gaps(
@@ -203,6 +204,8 @@ def _check_horizons(horizons: Sequence[int]) -> None:
 
 def _with_every_network(candles: pl.DataFrame) -> pl.DataFrame:
     """Candles of an unknown network stand for each network the address is known on, too."""
+    if candles["token_chain"].null_count() == 0:
+        return candles
     unknown = candles.filter(pl.col("token_chain").is_null() & (pl.col("chain") != "solana"))
     if unknown.is_empty():
         return candles
@@ -398,14 +401,14 @@ def _merged_windows(windows: pl.DataFrame, index: "CandleIndex") -> _Windows:
     )
 
 
-def _as_type(frame: pl.DataFrame, artifact_type: ArtifactType) -> pl.DataFrame:
+def _as_type(
+    frame: pl.DataFrame, artifact_type: ArtifactType, *, keys_are_unique: bool = False
+) -> pl.DataFrame:
     """The frame with exactly the type's columns, in its order."""
     shape = pl.DataFrame(artifact_type.empty())
-    return (
-        frame.select(shape.columns)
-        .cast(shape.schema)
-        .sort([*artifact_type.sort_keys, *shape.columns])
-    )
+    keys = list(artifact_type.sort_keys)
+    order = keys if keys_are_unique else [*keys, *shape.columns]
+    return frame.select(shape.columns).cast(shape.schema).sort(order)
 
 
 def _ceil_to(value: Ints, step: Ints | int) -> Ints:

@@ -13,16 +13,14 @@ import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain.coverage_kernel import (
-    BLOCK,
     Blocks,
     Integers,
     Rows,
     at_once,
-    blocks_of,
     find_rows,
     find_states,
     mark_changes,
-    survey,
+    take_stock,
 )
 from quantlab_assets.domain.slices import network_of_token
 
@@ -76,19 +74,16 @@ class CandleIndex:
             ts=ts,
             state=state,
         )
-        longest = np.zeros(-(-candles.height // BLOCK), np.int64)
-        ascending, on_grid = survey(runs, longest)
+        blocks, ascending, on_grid = take_stock(runs)
         if not on_grid:
             off_grid = pl.col("ts").cast(pl.Int64) % (pl.col("interval_s") * _US) != 0
             return cls.of(candles.filter(~off_grid))
         if ascending and len(number) == names.height:
             at = np.argsort(number)
             rows = runs._replace(start=starts[at], stop=runs.stop[at], step_us=runs.step_us[at])
-            return cls(rows, blocks_of(rows, longest), names)
+            return cls(rows, blocks, names)
         rows = _distinct(runs, number, names["interval_s"].to_numpy() * _US)
-        longest = np.zeros(-(-len(rows.ts) // BLOCK), np.int64)
-        survey(rows, longest)
-        return cls(rows, blocks_of(rows, longest), names)
+        return cls(rows, take_stock(rows)[0], names)
 
     def between(
         self, series: Integers, start: Integers, end: Integers

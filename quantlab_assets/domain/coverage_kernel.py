@@ -78,10 +78,19 @@ class Held(NamedTuple):
     longest_us: Integers
 
 
-def blocks_of(rows: Rows, longest: Integers) -> Blocks:
-    """The blocks of rows, given the longest hole into each block (`survey`)."""
-    counts = np.zeros((2, len(longest) + 1), np.int64)
-    _count_states(rows.state, counts[0, 1:], counts[1, 1:])
+def take_stock(rows: Rows) -> tuple[Blocks, bool, bool]:
+    """The blocks of rows; whether the times of every series ascend, and whether all are on the grid
+    of its interval. Where they are not, the blocks mean nothing."""
+    count = -(-len(rows.ts) // BLOCK)
+    longest = np.zeros(count, np.int64)
+    counts = np.zeros((2, count + 1), np.int64)
+    sound = np.ones(2, np.bool_)
+    at_once(
+        [
+            partial(_survey, rows, longest, sound),
+            partial(_count_states, rows.state, counts[0, 1:], counts[1, 1:]),
+        ]
+    )
     levels = [longest]
     blocks_of_longest_series = int((rows.stop - rows.start).max(initial=0)) // BLOCK
     while 2 << (len(levels) - 1) <= blocks_of_longest_series:
@@ -90,7 +99,7 @@ def blocks_of(rows: Rows, longest: Integers) -> Blocks:
         np.maximum(levels[-1][:-half], levels[-1][half:], out=level[:-half])
         levels.append(level)
     traded, active = np.cumsum(counts, axis=1)
-    return Blocks(traded, active, np.stack(levels))
+    return Blocks(traded, active, np.stack(levels)), bool(sound[0]), bool(sound[1])
 
 
 def measure(
@@ -169,11 +178,9 @@ def find_states(high: Floats, low: Floats, volume: Floats, state: States) -> Non
 
 
 @_compiled
-def survey(rows: Rows, longest: Integers) -> tuple[bool, bool]:
-    """Whether the times of every series ascend, and whether all are on the grid of its interval.
-
-    Fills in the longest time over a hole into a row of each block.
-    """
+def _survey(rows: Rows, longest: Integers, sound: Flags) -> None:
+    """Fill in the longest time over a hole into a row of each block, and whether the times of every
+    series ascend, and whether all are on the grid."""
     ascending = True
     on_grid = True
     for series in range(len(rows.start)):
@@ -185,7 +192,7 @@ def survey(rows: Rows, longest: Integers) -> tuple[bool, bool]:
                 ascending &= gap > 0
                 on_grid &= gap % step == 0
                 longest[row // BLOCK] = max(longest[row // BLOCK], gap)
-    return ascending, on_grid
+    sound[0], sound[1] = ascending, on_grid
 
 
 @_compiled
@@ -271,6 +278,10 @@ def _measure(
 ) -> None:
     out = 0
     for alert in range(len(alert_us)):
+        here = 0
+        if intervals[alert] > 0:
+            first, stop = rows.start[finest[alert]], rows.stop[finest[alert]]
+            here = _first_at(rows.ts, first, stop, alert_us[alert])
         for horizon in horizons_us:
             edge = alert_us[alert] + horizon
             begin, end = min(alert_us[alert], edge), max(alert_us[alert], edge)
@@ -278,8 +289,13 @@ def _measure(
             low = high = 0
             for candidate in range(finest[alert], finest[alert] + intervals[alert]):
                 first, stop = rows.start[candidate], rows.stop[candidate]
-                found = _first_at(rows.ts, first, stop, begin)
-                after = _first_at(rows.ts, found, stop, end)
+                if candidate != finest[alert]:
+                    found = _first_at(rows.ts, first, stop, begin)
+                    after = _first_at(rows.ts, found, stop, end)
+                elif horizon > 0:
+                    found, after = here, _first_at(rows.ts, here, stop, end)
+                else:
+                    found, after = _first_at(rows.ts, first, here, begin), here
                 if candidate == finest[alert] or after > found:
                     series, low, high = candidate, found, after
                 if after > found:
