@@ -167,6 +167,8 @@ def build(
                 " projection, which has its own name and no index"
             )
         request = _research(verify=verify)
+    elif name == _research(verify=verify).projection_id:
+        raise ValidationFailed(f"{name} is the projection of everything; choose another name")
     else:
         selector = ArtifactSelector(
             tags=tuple(sorted(tags.items())),

@@ -20,7 +20,7 @@ from quantlab_assets.cli.output import (
 from quantlab_assets.cli.parameters import TEXT
 from quantlab_assets.cli.progress import progress_bar
 from quantlab_assets.cli.projection_records import LISTED, SECONDS, SHOWN, projection_record
-from quantlab_assets.domain.errors import NotFound
+from quantlab_assets.domain.errors import NotFound, QuantlabError
 from quantlab_assets.ports.projection_builder import ProjectionBuilder
 
 FREED: Final = (Column("projection_id"), Column("freed", show=size, right=True))
@@ -70,14 +70,25 @@ def rebuild(
     One with a name chooses its artifacts again, one named by its content keeps them.
     """
     projections = session.open_lake().projections
-    records = []
+    records: list[dict[str, Any]] = []
+    failed: list[QuantlabError] = []
     for projection_id in _named(projections, projection_ids, every):
         began = time.monotonic()
-        with progress_bar(f"building {projection_id}"):
-            built = projections.rebuild(projection_id)
-        records.append({**projection_record(built), "seconds": time.monotonic() - began})
-    shown = LISTED if output_format is Format.TABLE else SHOWN
-    write_records(records, (*shown, SECONDS), output_format)
+        try:
+            with progress_bar(f"building {projection_id}"):
+                built = projections.rebuild(projection_id)
+        except QuantlabError as error:
+            # What is wrong with one of them keeps none of the others from being built.
+            failed.append(error)
+        else:
+            records.append({**projection_record(built), "seconds": time.monotonic() - began})
+    if records or not failed:
+        shown = LISTED if output_format is Format.TABLE else SHOWN
+        write_records(records, (*shown, SECONDS), output_format)
+    for one in failed[1:]:
+        say(str(one))
+    if failed:
+        raise failed[0]
 
 
 @quantlab_command(

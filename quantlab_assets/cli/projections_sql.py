@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -90,7 +90,7 @@ def sql(
     """
     if query is not None and script is not None:
         raise click.UsageError("give a query or --file, not both")
-    talking = query is None and script is None and sys.stdin.isatty() and sys.stdout.isatty()
+    talking = query is None and script is None and _is_terminal(sys.stdin, sys.stdout)
     text = None if talking else _script(query, script)
     lake = session.open_lake()
     named = _built(lake, projection_id)
@@ -176,6 +176,10 @@ def _write_table(result: "QueryResult", most: int) -> int:
     return count
 
 
+def _is_terminal(*streams: TextIO | None) -> bool:
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
 def _script(query: str | None, script: Path | None) -> str:
     """The text of the queries, wherever it comes from."""
     if query is not None and query != "-":
@@ -186,7 +190,8 @@ def _script(query: str | None, script: Path | None) -> str:
             content = file.read(MAX_SCRIPT + 1)
     else:
         where = "stdin"
-        content = sys.stdin.buffer.read(MAX_SCRIPT + 1)
+        # A program can be started without any.
+        content = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_SCRIPT + 1)
     if len(content) > MAX_SCRIPT:
         raise ValidationFailed(f"{where} has more than {MAX_SCRIPT:,} bytes: it is no query")
     try:
@@ -200,8 +205,10 @@ def _script(query: str | None, script: Path | None) -> str:
 
 def _built(lake: Lake, projection_id: str | None) -> str:
     """The projection to ask, built if it must be: messages about it go to stderr."""
+    from quantlab_assets.handlers.build_projection import RESEARCH_PROJECTION
+
     began, started = time.monotonic(), datetime.now(UTC)
-    if projection_id is None:
+    if projection_id in (None, RESEARCH_PROJECTION):
         with progress_bar("building research"):
             projection = lake.research()
     elif lake.projections.exists(projection_id):

@@ -141,6 +141,8 @@ def test_what_makes_no_sense_is_wrong_usage(shell: Shell, words: list[str]) -> N
         (["--type", "notes", "--name", "Mine"], 1, "lower-case"),
         (["--type", "notes", "--name", "../mine"], 1, "lower-case"),
         (["--table", "a b=notes"], 1, "lower-case"),
+        (["--type", "notes", "--name", "research"], 1, "choose another name"),
+        (["--type", "notes", "--name", "experiments"], 1, "taken"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -197,6 +199,20 @@ def test_a_rebuild_needs_no_file(shell: Shell) -> None:
     assert path.is_file()
     every = shell("projections", "rebuild", "--all", "--format", "json")
     assert [one["projectionId"] for one in every.json] == ["diary", "research"]
+
+
+def test_one_that_cannot_be_rebuilt_keeps_no_other_from_it(shell: Shell) -> None:
+    made = shell.publish(1, GM)
+    build(shell, "--type", "notes", "--name", "bad")
+    build(shell, "--type", "alerts_v1", "--name", "good")
+    (path,) = shell.lake.glob(f"artifacts/notes/**/{made}.parquet")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    done = shell("projections", "rebuild", "--all", "--format", "json")
+    assert done.code == 4
+    assert made in done.err
+    assert [one["projectionId"] for one in done.json] == ["good"]
+    assert [row["text"] for row in ask(shell, "bad", "FROM notes")] == ["gm"]
 
 
 def test_what_is_disposed_of_says_what_it_freed(shell: Shell) -> None:

@@ -2,13 +2,17 @@
 
 import csv
 import io
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from quantlab_tests.cli.lake_of_notes import TEXTS, lake_of_notes
 from quantlab_tests.cli.shell import Done, Shell
+from quantlab_tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +218,8 @@ def test_no_query_runs_unless_all_of_them_only_read(lab: Shell) -> None:
         "SELECT * FROM query('DELETE FROM notes')",
         "SELECT getenv('HOME')",
         "WITH gone AS (DELETE FROM notes RETURNING *) SELECT * FROM gone",
-        "FROM lab_session",
+        "FROM parameters",
+        "FROM statement",
     ],
     ids=lambda statement: str(statement)[:40],
 )
@@ -273,6 +278,28 @@ def test_a_query_that_takes_too_long_is_given_up(lab: Shell) -> None:
     assert (done.code, done.out) == (1, "")
     assert "longer than 0.2 s" in done.err
     assert ask(lab, "SELECT 1", "--timeout", "20").code == 0
+
+
+def test_ctrl_c_ends_a_query_at_once(made: Path) -> None:
+    endless = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b"
+    code = """
+import os, signal, sys, threading
+from quantlab_assets.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+sys.exit(main(sys.argv[1:]))
+"""
+    words = ["--lake", str(made), "projections", "sql", "--projection", "lab", endless]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "interrupted" in done.stderr
 
 
 def test_queries_come_from_stdin_or_a_file(lab: Shell, tmp_path: Path) -> None:

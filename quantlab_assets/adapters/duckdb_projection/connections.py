@@ -107,6 +107,8 @@ def _lock_down(
     try:
         for name, value in {
             "TimeZone": "UTC",
+            # DuckDB would draw one on stdout, into the data.
+            "enable_progress_bar": False,
             "memory_limit": limits.memory,
             **({} if limits.threads is None else {"threads": limits.threads}),
             **settings,

@@ -62,6 +62,7 @@ _TOKEN: Final = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+_LISTEN_S: Final = 0.1
 _PAUSE_S: Final = 0.02
 _NUMBERS_JSON_LACKS: Final = re.compile(r"\b(?:NaN|Infinity)\b")
 
@@ -282,15 +283,14 @@ class QuerySession:
         began = time.monotonic()
         answer = self._engine.submit(work)
         try:
-            return answer.result(self._left_s)
-        except TimeoutError as error:
-            if answer.done() and answer.exception() is error:
-                raise
-            self._stop(answer)
-            raise StoreUnavailable(
-                f"the query took longer than {self._timeout_s:g} s: select less, or give it more"
-                " time"
-            ) from None
+            # Not one long wait: a signal need not wake the thread that waits.
+            while not wait([answer], _LISTEN_S).done:
+                if self._left_s is not None and time.monotonic() - began > self._left_s:
+                    raise StoreUnavailable(
+                        f"the query took longer than {self._timeout_s:g} s: select less, or give"
+                        " it more time"
+                    )
+            return answer.result()
         except (duckdb.Error, OSError) as error:
             raise self._refused(error) from error
         except BaseException:
