@@ -101,8 +101,9 @@ def test_the_candles_that_count_are_those_of_the_simulation(seed: int, lab: Lab)
     publish_market(lab, seed)
     for change in range(2):
         build_research(lab.projections)
-        slices = lab.projections.query("research", "FROM ohlcv_slices")
-        merged = lab.projections.query("research", "FROM ohlcv ORDER BY chain, token_address, ts")
+        with lab.projections.connect("research") as connection:
+            slices = connection.sql("FROM ohlcv_slices").pl()
+            merged = connection.sql("FROM ohlcv ORDER BY chain, token_address, ts").pl()
         assert_frame_equal(merged, one_candle_a_moment(slices))
         publish_market(lab, seed + 100 * (change + 1))
 
