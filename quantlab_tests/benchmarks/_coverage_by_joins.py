@@ -5,7 +5,7 @@ each, by the rules of docs/candles.md; the benchmark checks every cell of them.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import duckdb
 import polars as pl
@@ -17,12 +17,27 @@ STEP_S: Final = 60
 STEP: Final = pl.duration(seconds=STEP_S)
 
 
+class Counted(NamedTuple):
+    """Candles ready for as-of joins: with counts up to each, the holes between them, the edges."""
+
+    starts: pl.DataFrame
+    ends: pl.DataFrame
+    holes: pl.DataFrame
+    edges: pl.DataFrame
+
+
 def by_asof_joins(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
     """Polars: counts up to each candle and two as-of joins; holes are few, and joined apart."""
-    asked = _asked(market.alerts, horizons)
+    counted = count_candles(market.candles)
+    measured = look_up(ask(market.alerts, horizons), counted)
+    return _judged(measured, counted.edges, market.windows)
+
+
+def count_candles(candles: pl.DataFrame) -> Counted:
+    """What as-of joins need of sorted candles."""
     traded = pl.col("volume") > 0
     active = traded | (pl.col("high") > pl.col("low"))
-    candles = market.candles.select(
+    rows = candles.select(
         pl.col("token_address").alias("mint"),
         "ts",
         pl.col("ts").shift().over("token_address").alias("before"),
@@ -32,14 +47,26 @@ def by_asof_joins(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
         traded.alias("traded"),
         active.alias("active"),
     )
-    starts = asked.sort("start").join_asof(
-        candles.select(
+    return Counted(
+        starts=rows.select(
             "mint",
             pl.col("ts").alias("first"),
             pl.col("row").alias("row_first"),
             (pl.col("traded_to") - pl.col("traded")).alias("traded_before"),
             (pl.col("active_to") - pl.col("active")).alias("active_before"),
         ),
+        ends=rows.select("mint", pl.col("ts").alias("last"), "row", "traded_to", "active_to"),
+        holes=rows.filter(pl.col("ts") - pl.col("before") > STEP).select("mint", "before", "ts"),
+        edges=rows.group_by("mint").agg(
+            pl.col("ts").min().alias("series_first"), pl.col("ts").max().alias("series_last")
+        ),
+    )
+
+
+def look_up(asked: pl.DataFrame, counted: Counted) -> pl.DataFrame:
+    """What each horizon holds."""
+    starts = asked.sort("start").join_asof(
+        counted.starts,
         left_on="start",
         right_on="first",
         by="mint",
@@ -48,7 +75,7 @@ def by_asof_joins(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
         check_sortedness=False,
     )
     both = starts.sort("end").join_asof(
-        candles.select("mint", pl.col("ts").alias("last"), "row", "traded_to", "active_to"),
+        counted.ends,
         left_on="end",
         right_on="last",
         by="mint",
@@ -57,31 +84,26 @@ def by_asof_joins(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
         coalesce=False,
         check_sortedness=False,
     )
-    holes = candles.filter(pl.col("ts") - pl.col("before") > STEP).select("mint", "before", "ts")
     longest = (
         asked.select("question", "mint", "start", "end")
-        .join(holes, on="mint")
+        .join(counted.holes, on="mint")
         .filter(pl.col("before") >= pl.col("start"), pl.col("ts") < pl.col("end"))
         .group_by("question")
         .agg((pl.col("ts") - pl.col("before")).max().dt.total_microseconds().alias("longest"))
     )
     there = pl.col("row") >= pl.col("row_first")
-    measured = both.join(longest, on="question", how="left").with_columns(
+    return both.join(longest, on="question", how="left").with_columns(
         pl.when(there).then(pl.col("row") - pl.col("row_first") + 1).fill_null(0).alias("actual"),
         pl.when(there).then(pl.col("traded_to") - pl.col("traded_before")).alias("traded"),
         pl.when(there).then(pl.col("active_to") - pl.col("active_before")).alias("active"),
     )
-    edges = candles.group_by("mint").agg(
-        pl.col("ts").min().alias("series_first"), pl.col("ts").max().alias("series_last")
-    )
-    return _judged(measured, edges, market.windows)
 
 
 def by_range_join(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
     """DuckDB: every candle of every horizon joined to it, and counted."""
     with duckdb.connect() as database:
         database.execute("set TimeZone = 'UTC'")
-        database.register("asked", _asked(market.alerts, horizons).to_arrow())
+        database.register("asked", ask(market.alerts, horizons).to_arrow())
         database.register("held", market.candles.to_arrow())
         query = """
             with candles as (
@@ -107,11 +129,11 @@ def by_range_join(market: Market, horizons: Sequence[int]) -> pl.DataFrame:
                 "from held group by mint"
             ).to_arrow_table()
         )
-    measured = _asked(market.alerts, horizons).join(counted, on="question", how="left")
+    measured = ask(market.alerts, horizons).join(counted, on="question", how="left")
     return _judged(measured, edges, market.windows)
 
 
-def _asked(alerts: pl.DataFrame, horizons: Sequence[int]) -> pl.DataFrame:
+def ask(alerts: pl.DataFrame, horizons: Sequence[int]) -> pl.DataFrame:
     """Every alert with every horizon, and when that starts and ends."""
     hours = pl.DataFrame({"horizon_h": list(horizons)}, schema={"horizon_h": pl.Int64})
     edge = pl.col("alert_ts_utc") + pl.duration(hours=pl.col("horizon_h"))

@@ -10,10 +10,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from quantlab_assets.domain.coverage import HORIZONS_H, forward_coverage
-from quantlab_tests.benchmarks._coverage_by_joins import by_asof_joins, by_range_join
+from quantlab_assets.domain.coverage import HORIZONS_H, Ints, forward_coverage
+from quantlab_assets.domain.coverage_index import CandleIndex
+from quantlab_assets.domain.coverage_kernel import measure
+from quantlab_tests.benchmarks._coverage_by_joins import (
+    ask,
+    by_asof_joins,
+    by_range_join,
+    count_candles,
+    look_up,
+)
 from quantlab_tests.benchmarks._markets import Market, market
 from quantlab_tests.benchmarks._slice_export import (
     Bazaar,
@@ -32,6 +41,10 @@ def coverage(rounds: int, quick: bool) -> None:
     made = market(tokens=200, minutes=4124, alerts=1_000) if quick else market(2_000, 4_124, 10_000)
     by_kernel(made)  # compiled, or read from the disk, before anything is timed
     _check_equal(made)
+    size = (
+        f"{made.alerts.height:,} alerts x {len(HORIZONS_H)} horizons over "
+        f"{made.candles.height:,} candles"
+    )
     timings = take_turns(
         {
             "kernel": lambda: by_kernel(made),
@@ -41,13 +54,37 @@ def coverage(rounds: int, quick: bool) -> None:
         rounds,
     )
     show(
-        f"coverage of {made.alerts.height:,} alerts x {len(HORIZONS_H)} horizons over "
-        f"{made.candles.height:,} candles",
+        f"coverage of {size}, from frames to the table",
         timings,
         {
             "Polars / kernel": ("Polars, as-of joins", "kernel", ">= 20"),
             "DuckDB / kernel": ("DuckDB, range join", "kernel", ">= 20"),
         },
+    )
+    index, counted = CandleIndex.of(made.candles), count_candles(made.candles)
+    asked, questions = _asked(made.alerts, index), ask(made.alerts, HORIZONS_H)
+    timings = take_turns(
+        {
+            "kernel": lambda: measure(*asked, index.rows, index.blocks),
+            "Polars, as-of joins": lambda: look_up(questions, counted),
+        },
+        rounds,
+    )
+    show(
+        "what the horizons hold alone, over sorted arrays and running counts made before",
+        timings,
+        {"Polars / kernel": ("Polars, as-of joins", "kernel", ">= 20")},
+    )
+
+
+def _asked(alerts: pl.DataFrame, index: CandleIndex) -> tuple[Ints, Ints, Ints, Ints]:
+    """Times of the alerts, their tokens' series (one each), and the horizons, for the kernel."""
+    called = alerts.join(index.names, on="mint", how="left").sort("series", "alert_ts_utc")
+    return (
+        called["alert_ts_utc"].cast(pl.Int64).to_numpy(),
+        called["series"].to_numpy(),
+        np.ones(called.height, np.int64),
+        np.array(HORIZONS_H) * 3_600_000_000,
     )
 
 
