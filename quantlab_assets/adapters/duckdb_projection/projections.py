@@ -9,7 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -142,21 +142,20 @@ class DuckdbProjections:
         `IntegrityError` (a damaged artifact), `StoreUnavailable` (no memory or disk left).
         """
         _check_names(request)
-        state = self._state()
-        unchanged = self._unchanged(request, state)
+        unchanged = self._unchanged(request, self._state())
         if unchanged is not None:
             return unchanged
-        plan = self._plan(request, state)
-        with self._building(plan.projection_id) as work:
-            held = self._held(plan.projection_id)
-            if held is None or not self._is_content(held, plan):
-                held = self._write(plan, held, work)
-            else:
-                # The lake, or the way of asking, may have changed, and nothing that is here.
-                now = replace(held, state=dict(state), stale=plan.stale, request=plan.request)
-                if now != held:
-                    held = now
-                    self._put_record(held, work)
+        if request.projection_id is None:
+            plan = self._plan(request, self._state())
+            with self._building(plan.projection_id) as work:
+                held = self._bring(plan, self._held(plan.projection_id), work)
+        else:
+            # Chosen under the lock: what was chosen before another build would undo that build.
+            with self._building(request.projection_id) as work, ExitStack() as stack:
+                found = self._held(request.projection_id)
+                copied = self._copied_early(request, found, work, stack)
+                plan = self._plan(request, self._state())
+                held = self._bring(plan, found, work, copied)
         self._reclaim(plan.projection_id)
         return self._projection(held, stale=plan.stale)
 
@@ -166,8 +165,9 @@ class DuckdbProjections:
         A named projection chooses anew where a selector chose; one named by its content has just
         that content again. Raises `NotFound` if no request is stored, and what `build` raises.
         """
-        plan = self._plan(self._stored_request(projection_id), self._state())
+        request = self._stored_request(projection_id)
         with self._building(projection_id) as work:
+            plan = self._plan(request, self._state())
             record = self._write(plan, None, work)
         self._reclaim(projection_id)
         return self._projection(record, stale=plan.stale)
@@ -362,7 +362,55 @@ class DuckdbProjections:
             else:
                 shutil.rmtree(link, ignore_errors=True)
 
-    def _write(self, plan: _Plan, held: ProjectionRecord | None, work: Path) -> ProjectionRecord:
+    def _bring(
+        self,
+        plan: _Plan,
+        held: ProjectionRecord | None,
+        work: Path,
+        copied: Future[None] | None = None,
+    ) -> ProjectionRecord:
+        """See that what is held is what the plan says."""
+        if held is None or not self._is_content(held, plan):
+            return self._write(plan, held, work, copied)
+        # The lake, or the way of asking, may have changed, and nothing that is here.
+        now = replace(held, state=plan.state, stale=plan.stale, request=plan.request)
+        if now != held:
+            self._put_record(now, work)
+        return now
+
+    def _copied_early(
+        self,
+        request: ProjectionRequest,
+        held: ProjectionRecord | None,
+        work: Path,
+        stack: ExitStack,
+    ) -> Future[None] | None:
+        """The old file, on its way to where it will be changed, if it is sure to be: copying a
+        large one takes as long as choosing what to change."""
+        wanted = normalised(request)
+        if held is None or not _has_same_tables(held.request, wanted):
+            return None
+        named = [
+            table.selector is None and table.artifact_ids != old.artifact_ids
+            for table, old in zip(wanted.tables, held.request.tables, strict=True)
+        ]
+        if request.layout == "plain" and not any(named):
+            return None
+        try:
+            check_room(str(wanted.projection_id), held.file_size, work, self._limits)
+        except StoreUnavailable:
+            return None
+        copier = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="copy"))
+        path = self._path(str(wanted.projection_id))
+        return copier.submit(_copy, path, work / path.name)
+
+    def _write(
+        self,
+        plan: _Plan,
+        held: ProjectionRecord | None,
+        work: Path,
+        copied: Future[None] | None = None,
+    ) -> ProjectionRecord:
         """Write the file, from the one that is held where that is quicker, and put it in place."""
         changes = self._changes(plan, held)
         new = {
@@ -382,13 +430,15 @@ class DuckdbProjections:
         if changes is not None and held is not None:
             check_room(plan.projection_id, needed + held.file_size, work, self._limits)
             try:
-                return self._change(plan, held, changes, files, work)
+                return self._change(plan, held, changes, files, work, copied)
             except (IntegrityError, StoreUnavailable):
                 # The old file may be damaged, and a build from nothing says what else is wrong.
                 return self._write(plan, None, work)
-        check_room(plan.projection_id, needed, work, self._limits)
         database = work / f"{plan.projection_id}.duckdb"
+        if copied is not None:
+            copied.exception()
         database.unlink(missing_ok=True)
+        check_room(plan.projection_id, needed, work, self._limits)
         with self._connected(plan, database, files) as connection:
             if plan.request.layout == "research":
                 research.create_schema(connection)
@@ -423,9 +473,13 @@ class DuckdbProjections:
         changes: Sequence[Change],
         files: Mapping[str, Path],
         work: Path,
+        copied: Future[None] | None,
     ) -> ProjectionRecord:
         database = work / f"{plan.projection_id}.duckdb"
-        _copy(self._path(plan.projection_id), database)
+        if copied is None:
+            _copy(self._path(plan.projection_id), database)
+        else:
+            copied.result()
         # What was copied goes to the disk while DuckDB works.
         with (
             ThreadPoolExecutor(1, thread_name_prefix="sync") as flusher,
