@@ -14,6 +14,7 @@ from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.defs.schedules import daily_ingestion, days_to_refresh
 from quantlab_assets.defs.sensors import candle_tick, inbox_sensors, telegram_tick
 from quantlab_assets.handlers.inbox_changes import InboxDecision, KnownFile
+from quantlab_tests.adapters.telegram.pages import Html, write
 from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
 
 RANGE = tuple[str, str]
@@ -340,3 +341,38 @@ def test_the_daily_schedule_asks_for_those_days_as_one_run():
         "2025-11-10",
         ["2025-11-07", "2025-11-09"],
     )
+
+
+def pages(folder: Path, *days: str) -> None:
+    """An HTML export with a message on each day, each on a page of its own."""
+    for number, day in enumerate(days, start=1):
+        name = f"messages{'' if number == 1 else number}.html"
+        write(folder / name, [Html(number, int(at(day).timestamp()), MINT)])
+
+
+def test_pages_that_still_arrive_are_left_alone_and_then_are_one_export(watched: Watched):
+    folder = watched.telegram / "ChatExport"
+    pages(folder, "2025-11-02")
+    watched.tick("telegram")
+    pages(folder, "2025-11-02", "2025-11-05")
+    assert watched.tick("telegram").ranges == ()
+    ranges = [(str(each.first), str(each.last)) for each in watched.tick("telegram").ranges]
+    assert ranges == [("2025-11-01", "2025-11-02"), ("2025-11-04", "2025-11-05")]
+    watched.run("ingestion", ranges)
+    assert watched.tick("telegram").ranges == ()
+
+
+def test_a_changed_page_runs_the_changed_days(watched: Watched):
+    folder = watched.telegram / "ChatExport"
+    pages(folder, "2025-11-02", "2025-11-05")
+    watched.run("ingestion", watched.settle("telegram"))
+    pages(folder, "2025-11-02", "2025-11-05", "2025-11-09")
+    assert watched.settle("telegram") == [("2025-11-08", "2025-11-09")]
+
+
+def test_a_clock_that_is_told_runs_the_days_that_it_moves(watched: Watched):
+    folder = watched.telegram / "ChatExport"
+    pages(folder, "2025-11-05")
+    watched.run("ingestion", watched.settle("telegram"))
+    (folder / "messages.toml").write_text('timezone = "Asia/Tokyo"\n')
+    assert watched.settle("telegram") == [("2025-11-03", "2025-11-05")]

@@ -18,7 +18,7 @@ from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.extract_alerts import alerts_of_days
 from quantlab_assets.handlers.ingest_messages import check_pseudonym_key, messages_of_day
-from quantlab_assets.handlers.publish_partition import publish_partition
+from quantlab_assets.handlers.publish_partition import PublishedPartition, publish_partition
 from quantlab_assets.lake import Lake
 from quantlab_assets.settings import Settings
 from quantlab_tests.domain.telegram.chat_log import EVM, MINT, OTHER_MINT, POOL
@@ -65,20 +65,20 @@ def put(lake: Path, names: Sequence[str]) -> None:
         (inbox / f"{name}.json").write_text(text)
 
 
-def ingest(lake: Lake) -> None:
+def ingest(lake: Lake, days: Sequence[date] = DAYS) -> list[PublishedPartition]:
     """What the graph does for the days, without Dagster."""
     source = lake.exports()
-    who = lake.provenance("test")
-    for day in DAYS:
-        output = messages_of_day(source, day, lake.rules)
-        publish_partition(
-            lake.store,
+    publish = partial(
+        publish_partition, lake.store, inputs=tuple, provenance=lake.provenance("test")
+    )
+    published = [
+        publish(
             PartitionRef("telegram_messages", day.isoformat()),
-            output,
-            inputs=tuple,
-            provenance=who,
+            messages_of_day(source, day, lake.rules),
         )
-    for day in DAYS:
+        for day in days
+    ]
+    for day in days:
         both = pl.concat([messages(lake, day), messages(lake, day + timedelta(days=1))])
         found = alerts_of_days([day], both, lake.rules)[day]
         for asset, extracted in (
@@ -86,8 +86,8 @@ def ingest(lake: Lake) -> None:
             ("alert_events", found.events),
             ("alerts_quarantine", found.quarantine),
         ):
-            ref = PartitionRef(asset, day.isoformat())
-            publish_partition(lake.store, ref, extracted, inputs=tuple, provenance=who)
+            published.append(publish(PartitionRef(asset, day.isoformat()), extracted))
+    return published
 
 
 def messages(lake: Lake, day: date) -> pl.DataFrame:
