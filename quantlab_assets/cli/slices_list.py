@@ -21,6 +21,7 @@ from quantlab_assets.cli.output import (
 )
 from quantlab_assets.cli.parameters import TEXT
 from quantlab_assets.cli.slice_columns import INTERVAL, minute
+from quantlab_assets.domain.artifact_types import INTERVALS
 
 _COLUMNS: Final = (
     Column("artifact_id", show=short_id),
@@ -62,7 +63,7 @@ _COLUMNS: Final = (
 )
 @click.option(
     "--interval",
-    type=click.Choice(["1s", "1m", "5m", "15m", "1h", "4h", "1d"]),
+    type=click.Choice(list(INTERVALS)),
     help="Only slices of candles of this length.",
 )
 @click.option("--superseded", is_flag=True, help="Also slices that others took the place of.")
@@ -88,7 +89,6 @@ def list_slices(
     """
     check_range(first, last)
     store = session.open_lake().store
-    from quantlab_assets.domain.artifact_types import INTERVALS
     from quantlab_assets.handlers.list_slices import SliceFilter
     from quantlab_assets.handlers.list_slices import list_slices as find
 

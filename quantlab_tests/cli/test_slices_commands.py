@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import duckdb
 import pytest
 
 from quantlab_assets import open_lake
+from quantlab_assets.cli.instance import open_instance
 from quantlab_assets.cli.main import main
+from quantlab_assets.settings import Settings
 
 PRESALE = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
 GEQ = "GeQZP5ZSzz9u96DH6emSURXntRrQr7qqZAQnB3Nxpump"
@@ -208,6 +212,40 @@ def test_coverage_is_built_and_shown_worst_first(run: Run, lake: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["coverage.html"]
 
 
+def test_the_graph_shows_the_heat_map(run: Run, lake: Path) -> None:
+    run("coverage", "build", "--from", "2025-11-09")
+
+    with open_instance(Settings.from_environment(lake), lake.parent) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("coverage_summary"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    shown = event.asset_materialization.metadata["heat_map"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    assert "| caller | calls | mean | 2024-12 | 2025-07 | 2025-11 |" in str(shown.value)
+    assert r"wen\_presale" in str(shown.value)
+
+
+def test_the_dataset_is_made_once_and_read_by_other_tools(run: Run, lake: Path) -> None:
+    made, _ = run("slices", "export-dataset", "--buckets", "4", "--out", "candles")
+    assert (made["built"], made["buckets"], made["slices"], made["tokens"]) == (True, 4, 8, 5)
+
+    folder = lake.parent / "candles"
+    rows = duckdb.sql(
+        f"select count(*), count(distinct (token_address, token_chain, ts)) "
+        f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"
+    ).fetchall()
+    assert rows == [(made["rows"], made["rows"])]
+    again, said = run("slices", "export-dataset", "--buckets", "4", "--out", "candles")
+    assert (again["built"], again["bytes"]) == (False, made["bytes"])
+    assert "nothing has changed" in said
+
+    in_cache, _ = run("slices", "export-dataset")
+    assert in_cache["folder"] == str(lake / "cache" / "candle_dataset")
+    for own in ("", "cache", "artifacts", "artifacts/mine", "inbox/candles/mine"):
+        _, said = run("slices", "export-dataset", "--out", str(lake / own), code=1)
+        assert "is the lake's own" in said
+
+
 def test_with_nothing_built_one_is_told_what_to_run(run: Run, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     assert open_lake(empty, create=True).store.is_available()
@@ -219,6 +257,8 @@ def test_with_nothing_built_one_is_told_what_to_run(run: Run, tmp_path: Path) ->
     for command in ("plan", "export"):
         _, said = run("slices", command, on=empty)
         assert "quantlab ingest telegram" in said
+    _, said = run("slices", "export-dataset", on=empty, code=3)
+    assert "quantlab slices export" in said
     _, said = run("slices", "list", on=empty)
     assert "quantlab slices export" in said
 
