@@ -12,7 +12,7 @@ import click
 from quantlab_assets.cli.command import pass_session, quantlab_command
 from quantlab_assets.cli.context import Session
 from quantlab_assets.cli.frames import write_csv, write_frame, write_json_rows
-from quantlab_assets.cli.output import Format, format_option, plural, say
+from quantlab_assets.cli.output import Format, format_option, plural, printable, say
 from quantlab_assets.cli.parameters import TEXT
 from quantlab_assets.cli.progress import progress_bar
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 TABLE_ROWS: Final = 100
 """Rows of a result that a table shows, unless told otherwise."""
+
+PLAN: Final = ["explain_key", "explain_value"]
+"""The columns of what EXPLAIN gives."""
 
 MAX_SCRIPT: Final = 1_000_000
 """Bytes of a script: more is a file that was given by mistake."""
@@ -115,8 +118,9 @@ def sql(
 def write_result(result: "QueryResult", output_format: Format, limit: int | None) -> int:
     """Print the rows of a result, and say how many were left out; gives how many were printed."""
     if output_format is Format.TABLE:
-        most = TABLE_ROWS if limit is None else limit
-        return _write_table(result, most)
+        if [column.name for column in result.columns] == PLAN:
+            return _write_plan(result)
+        return _write_table(result, TABLE_ROWS if limit is None else limit)
     shown = _Counted(limit)
     if output_format is Format.CSV:
         write_csv(shown.frames(result.frames()))
@@ -155,6 +159,17 @@ class _Counted:
         self.count += left
         self.cut = left < there
         return left
+
+
+def _write_plan(result: "QueryResult") -> int:
+    """Print what EXPLAIN gives as the drawing that it is."""
+    count = 0
+    for frame in result.frames():
+        for drawing in frame["explain_value"]:
+            count += 1
+            for line in drawing.splitlines():
+                click.echo(printable(line))
+    return count
 
 
 def _write_table(result: "QueryResult", most: int) -> int:

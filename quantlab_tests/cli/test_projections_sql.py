@@ -121,6 +121,14 @@ def test_every_sql_type_has_its_form(lab: Shell, value: str, text: str, json: ob
     assert text in ask(lab, query).out
 
 
+def test_a_plan_is_drawn_line_by_line(lab: Shell) -> None:
+    done = ask(lab, "EXPLAIN SELECT text, '\x1b[31m' AS x FROM notes WHERE count > 1")
+    assert done.code == 0, done.err
+    assert len(done.out.splitlines()) > 5
+    assert "notes" in done.out
+    assert "\x1b" not in done.out
+
+
 def test_columns_of_one_name_are_told_apart(lab: Shell) -> None:
     (row,) = ask(lab, "SELECT 1 AS a, 2 AS a, 3 AS A", "--format", "json").json
     assert sorted(row.values()) == [1, 2, 3]
