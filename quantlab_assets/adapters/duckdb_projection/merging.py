@@ -15,6 +15,7 @@ import pyarrow as pa
 from quantlab_assets.adapters.duckdb_projection.research import COUNTS, STORED_CANDLES
 
 _UNSETTLED: Final = f"""
+    CREATE TEMP TABLE unsettled AS
     SELECT token_address FROM (
         SELECT token_address,
                token_address IS NOT DISTINCT FROM lag(token_address) OVER ()
@@ -22,11 +23,14 @@ _UNSETTLED: Final = f"""
                AND token_chain IS NOT DISTINCT FROM lag(token_chain) OVER ()
                AND interval_s IS NOT DISTINCT FROM lag(interval_s) OVER ()
                AND ts > lag(ts) OVER () AS goes_on
-        FROM {STORED_CANDLES}
+        FROM {STORED_CANDLES} {{restriction}}
     )
     WHERE goes_on IS NOT TRUE GROUP BY token_address HAVING count(*) > 1
 """  # noqa: S608
-"""Tokens whose rows are more than one stretch of one interval and ascending times."""
+"""Tokens whose rows are more than one stretch of one interval and ascending times. Of all others
+every candle counts; that is most of them, and no candle of theirs is compared with another."""
+
+_TOUCHED: Final = "WHERE token_address IN (SELECT token_address FROM touched)"
 
 _CANDIDATES: Final = f"""
     CREATE TEMP TABLE candidates AS
@@ -77,22 +81,24 @@ def mark_candles_that_count(
 ) -> None:
     """Set the flag of the stored candles: of all tokens, or of those whose rows have changed."""
     if tokens is None:
-        _run(connection, f"CREATE TEMP TABLE unsettled AS {_UNSETTLED}")
+        _run(connection, _UNSETTLED.format(restriction=""))
+        _run(connection, "CREATE TEMP TABLE touched AS FROM unsettled")
     else:
         connection.register("quantlab_tokens", pa.table({"token_address": sorted(tokens)}))
-        _run(connection, "CREATE TEMP TABLE unsettled AS SELECT * FROM quantlab_tokens")
+        _run(connection, "CREATE TEMP TABLE touched AS FROM quantlab_tokens")
         connection.unregister("quantlab_tokens")
+        _run(connection, _UNSETTLED.format(restriction=_TOUCHED))
     _run(connection, _CANDIDATES)
     _run(connection, _WINNERS)
     _run(
         connection,
         f"""
-        UPDATE {STORED_CANDLES} SET {COUNTS} = NOT {COUNTS}
-        WHERE token_address IN (SELECT token_address FROM unsettled)
-          AND {COUNTS} <> (rowid IN (SELECT id FROM winners))
+        UPDATE {STORED_CANDLES} SET {COUNTS} = NOT {COUNTS} {_TOUCHED}
+        AND {COUNTS} <> (token_address NOT IN (SELECT token_address FROM unsettled)
+                         OR rowid IN (SELECT id FROM winners))
         """,  # noqa: S608
     )
-    for name in ("unsettled", "candidates", "winners"):
+    for name in ("touched", "unsettled", "candidates", "winners"):
         _run(connection, f"DROP TABLE {name}")
 
 
