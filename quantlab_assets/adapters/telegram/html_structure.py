@@ -37,7 +37,7 @@ _PLAIN: Final = re.compile(
 <div class="initials" style="[^"<>]*">[^<]*</div>\s*</div>\s*</div>\s*)?
 <div class="body">\s*
 <div class="pull_right date details" title="(?P<title>[^"<>&]*)">[^<]*</div>\s*
-(?:<div class="from_name">(?P<name>(?:[^<&]|&(?:amp|lt|gt|quot|apos);)*)</div>\s*)?
+(?:<div class="from_name">(?P<name>[^<&]*(?:&(?:amp|lt|gt|quot|apos);[^<&]*)*)</div>\s*)?
 (?:<div class="reply_to details">\s*In reply to <a href="[^"<>]*#go_to_message(?P<reply>\d{1,18})"
 (?: onclick="[^"<>]*")?>[^<]*</a>\s*</div>\s*)?
 (?:<div class="text">(?P<text>[^<&]*(?:(?:<br>|&(?:amp|lt|gt|quot|apos);)[^<&]*)*)</div>\s*)?
@@ -128,7 +128,7 @@ class PageReader:
         window = _WINDOW
         while True:
             self._fill(window)
-            first, _ = self._marks(0)
+            first, _ = self._marks(0, most=1)
             if first or self._whole or len(self._data) > MAX_HEAD_BYTES:
                 break
             window *= 2
@@ -146,14 +146,17 @@ class PageReader:
         self._drop(first[0])
         return True
 
-    def _marks(self, begin: int) -> tuple[list[int], int]:
-        """Where messages begin in the window, and how far the scanner could tell."""
+    def _marks(self, begin: int, most: int | None = None) -> tuple[list[int], int]:
+        """Where messages begin in the window (the first `most` of them), and how far the scanner
+        could tell."""
         found = []
         data, at = self._data, begin
         while mark := _MARK.search(data, at):
             if mark["message"]:
                 found.append(mark.start())
                 at = mark.end()
+                if len(found) == most:
+                    return found, at
                 continue
             closed = self._closed(mark)
             if closed < 0:
