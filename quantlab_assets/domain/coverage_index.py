@@ -50,7 +50,7 @@ class CandleIndex:
         high, low, volume = (_values(candles[name]) for name in ("high", "low", "volume"))
         state = np.empty(candles.height, np.uint8)
         changes = _Changes(candles)
-        at_once([*changes.passes, partial(find_states, high, low, volume, state)])
+        at_once([*changes.passes, partial(find_states, high, low, volume, state)], candles.height)
         starts = changes.starts()
         heads = candles[starts].select(
             "chain",

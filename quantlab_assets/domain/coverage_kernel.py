@@ -31,6 +31,9 @@ ACTIVE: Final = 2
 THREADS: Final = 2
 """Two threads read memory as fast as it goes on small machines."""
 
+WORTH_A_THREAD: Final = 100_000
+"""Fewer rows are passed over before a thread has begun."""
+
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
@@ -89,7 +92,8 @@ def take_stock(rows: Rows) -> tuple[Blocks, bool, bool]:
         [
             partial(_survey, rows, longest, sound),
             partial(_count_states, rows.state, counts[0, 1:], counts[1, 1:]),
-        ]
+        ],
+        len(rows.ts),
     )
     levels = [longest]
     blocks_of_longest_series = int((rows.stop - rows.start).max(initial=0)) // BLOCK
@@ -133,12 +137,16 @@ def measure(
         )
 
     middle = len(alert_us) // 2
-    at_once([partial(part, 0, middle), partial(part, middle, len(alert_us))])
+    at_once([partial(part, 0, middle), partial(part, middle, len(alert_us))], len(rows.ts))
     return held
 
 
-def at_once(work: Sequence[Callable[[], object]]) -> None:
-    """Do several passes at the same time: they let go of the interpreter."""
+def at_once(work: Sequence[Callable[[], object]], rows: int) -> None:
+    """Do several passes over so many rows at the same time: they let go of the interpreter."""
+    if rows < WORTH_A_THREAD:
+        for one in work:
+            one()
+        return
     with ThreadPoolExecutor(THREADS) as pool:
         for done in [pool.submit(one) for one in work]:
             done.result()

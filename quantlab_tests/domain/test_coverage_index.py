@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantlab_assets.domain import coverage_kernel
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
 from quantlab_assets.domain.coverage import coverage_gaps, forward_coverage
 from quantlab_assets.domain.coverage_index import CandleIndex
@@ -197,6 +198,16 @@ def test_the_gaps_of_all_series_are_the_candles_that_are_not_there(seed: int, ke
         if second not in seconds
     }
     assert int(gaps["missing_candles"].sum()) == len(missing)
+
+
+def test_threads_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    candles, called = market(9, 0.9), calls([NOON + i * timedelta(hours=1) for i in range(12)])
+    windows = pl.DataFrame(schema=WINDOW_SCHEMA)
+    alone = forward_coverage(called, candles, windows, None)
+
+    monkeypatch.setattr(coverage_kernel, "WORTH_A_THREAD", 0)
+
+    assert forward_coverage(called, candles, windows, None).equals(alone)
 
 
 def test_candles_off_their_grid_are_none() -> None:
