@@ -72,12 +72,16 @@ class Lake:
         from quantlab_assets.adapters.manifest_records import ManifestRecords
         from quantlab_assets.adapters.parquet_store.projection_requests import ManifestRequests
 
+        try:
+            limits = ProjectionLimits(cache=self.settings.projection_budget)
+        except ValidationFailed as error:
+            raise ValidationFailed(f"PROJECTION_CACHE_BUDGET: {error}") from error
         return DuckdbProjections(
             self.settings.projection_cache,
             self.store,
             self.store,
             self.types,
-            ProjectionLimits(cache=self.settings.projection_budget),
+            limits,
             records=ManifestRecords(self.store.database),
             requests=ManifestRequests(self.store.database),
         )

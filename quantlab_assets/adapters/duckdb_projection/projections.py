@@ -81,6 +81,9 @@ _WORTH_CHANGING: Final = 0.5
 _MOST_BLOAT: Final = 1.5
 """How much larger than new a file may become by changes before it is built from nothing."""
 
+_BLOAT_OF_SMALL_FILES: Final = 2**26
+"""Bytes of bloat that are not worth a build at any size."""
+
 _FICLONE: Final = 0x40049409
 
 
@@ -460,7 +463,7 @@ class DuckdbProjections:
         size_when_new = (
             held.fresh_size * max(held.fresh_rows, plan.row_count) / max(held.fresh_rows, 1)
         )
-        if held.file_size > _MOST_BLOAT * size_when_new + 2**26:
+        if held.file_size > _MOST_BLOAT * size_when_new + _BLOAT_OF_SMALL_FILES:
             return None
         changes = tuple(Change.of(table, held.segments[table.table.name]) for table in plan.tables)
         kept = sum(change.kept_rows for change in changes)

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from quantlab_assets import open_lake
 from quantlab_assets.adapters.duckdb_projection import DuckdbProjections, ProjectionLimits
 from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.manifest_records import ManifestRecords
@@ -21,6 +22,7 @@ from quantlab_assets.ports.projection_builder import (
     ProjectionRequest,
     ProjectionTable,
 )
+from quantlab_assets.settings import Settings
 from quantlab_tests.handlers.experiment_lab import (
     DUD,
     RUNNER,
@@ -80,6 +82,13 @@ def test_every_projection_comes_back_from_the_manifest_alone(lab: Lab, tmp_path:
     assert again.rebuild(by_ids).rows == {"t": 60}
     assert again.rebuild(by_selector).rows == {"t": 120}
     assert again.rebuild("research").rows["ohlcv_slices"] == 120
+
+
+def test_a_budget_that_is_no_size_is_named_by_its_variable(tmp_path: Path) -> None:
+    variables = {"PROJECTION_CACHE_BUDGET": "plenty"}
+    settings = Settings.from_environment(tmp_path / "lake", variables)
+    with pytest.raises(ValidationFailed, match="PROJECTION_CACHE_BUDGET: 'plenty' is no size"):
+        _ = open_lake(settings, create=True).projections
 
 
 def test_what_was_disposed_of_is_forgotten(lab: Lab) -> None:

@@ -185,6 +185,18 @@ def test_a_reader_of_the_old_file_is_not_disturbed_by_a_change(
     assert always_change == ["slices"]
 
 
+def test_a_file_that_changes_have_bloated_is_built_from_nothing(
+    lab: Lab, always_change: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_candles(lab.store, DUD, line(1, 3))
+    lab.projections.build(SLICES)
+    publish_candles(lab.store, RUNNER, line(1, 3))
+    monkeypatch.setattr(projections, "_MOST_BLOAT", 0)
+    monkeypatch.setattr(projections, "_BLOAT_OF_SMALL_FILES", 0)
+    assert lab.projections.build(SLICES).rows == {"candles": 120}
+    assert always_change == []
+
+
 def test_a_damaged_file_is_built_from_nothing_instead_of_being_changed(
     lab: Lab, always_change: list[str]
 ) -> None:
