@@ -5,10 +5,12 @@ code. The rules are those of docs/candles.md. Prices are floats as the file has 
 microseconds at candle open, volumes null where the file knows none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain import candle_intervals
@@ -33,6 +35,9 @@ RAW_COLUMNS: Final = (
 """What an adapter hands over, a row for each row of the file. `row_number` counts the file's lines
 or rows from 1; the token columns are null where it cannot be told; `interval_s` is null unless the
 file says it; `time`, prices and volume may be text, numbers or times."""
+
+FILE: Final = "file"
+"""The column that numbers the files of rows that are normalised together."""
 
 CANDLE_COLUMNS: Final = (
     *TOKEN_COLUMNS,
@@ -96,7 +101,17 @@ class NormalisedCandles:
 
 def normalise(raw: pl.DataFrame) -> NormalisedCandles:
     """Apply every rule to the rows of one file (`RAW_COLUMNS`). Row order does not matter."""
+    (found,) = normalise_files(raw.with_columns(pl.lit(0, dtype=pl.Int64).alias(FILE)), 1)
+    return found
+
+
+def normalise_files(raw: pl.DataFrame, files: int) -> list[NormalisedCandles]:
+    """Apply every rule to the rows of many files at once, each file as if it were alone.
+
+    `raw` has the `RAW_COLUMNS` and `file`, the number of the row's file from 0 up to `files`.
+    """
     parsed = raw.select(
+        FILE,
         "row_number",
         "raw_values",
         *TOKEN_COLUMNS,
@@ -109,6 +124,7 @@ def normalise(raw: pl.DataFrame) -> NormalisedCandles:
     checked = _with_intervals(parsed).with_columns(_first_failed_rule().alias("error_code"))
     rejected = _refused(checked.filter(pl.col("error_code").is_not_null()))
     valid = checked.filter(pl.col("error_code").is_null()).select(
+        FILE,
         *TOKEN_COLUMNS,
         "interval_s",
         pl.col("ts_us").cast(UTC_US).alias("ts"),
@@ -118,14 +134,29 @@ def normalise(raw: pl.DataFrame) -> NormalisedCandles:
         "row_number",
     )
     candles = one_candle_a_time(valid)
-    counts = CandleCounts(
-        rows=raw.height,
-        candles=candles.height,
-        duplicates=int(candles["duplicates"].sum()),
-        conflicts=int(candles["conflicts"].sum()),
-        rejected=rejected.height,
-    )
-    return NormalisedCandles(candles, rejected, counts)
+    rows = np.bincount(raw[FILE].to_numpy(), minlength=files)
+    kept = zip(_by_file(candles, files), _by_file(rejected, files), strict=True)
+    return [
+        NormalisedCandles(
+            good,
+            bad,
+            CandleCounts(
+                rows=int(rows[number]),
+                candles=good.height,
+                duplicates=int(good["duplicates"].sum()),
+                conflicts=int(good["conflicts"].sum()),
+                rejected=bad.height,
+            ),
+        )
+        for number, (good, bad) in enumerate(kept)
+    ]
+
+
+def _by_file(rows: pl.DataFrame, files: int) -> list[pl.DataFrame]:
+    """Rows that are sorted by file, cut by file."""
+    edges = np.searchsorted(rows[FILE].to_numpy(), np.arange(files + 1))
+    rest = rows.drop(FILE)
+    return [rest.slice(edges[n], edges[n + 1] - edges[n]) for n in range(files)]
 
 
 def one_candle_a_time(candles: pl.DataFrame) -> pl.DataFrame:
@@ -137,7 +168,7 @@ def one_candle_a_time(candles: pl.DataFrame) -> pl.DataFrame:
     token, interval and time; `duplicates` and `conflicts` say how many rows each stands for besides
     itself, added to what the rows already stood for.
     """
-    at = [*TOKEN_COLUMNS, "interval_s", "ts"]
+    at = [*_series(candles), "ts"]
     origin = [*(["source"] if "source" in candles.columns else []), "row_number"]
     if "duplicates" not in candles.columns:
         candles = candles.with_columns(
@@ -161,12 +192,15 @@ def one_candle_a_time(candles: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([alone, settled.select(alone.columns)]).sort(at, nulls_last=False)
 
 
+def _series(candles: pl.DataFrame) -> list[str]:
+    """What tells one series of candles from another; files of one frame do not mix."""
+    return [*([FILE] if FILE in candles.columns else []), *TOKEN_COLUMNS, "interval_s"]
+
+
 def _is_one_a_time(candles: pl.DataFrame) -> bool:
     """Whether candles are in order already, each alone at its time: then a sort is for nothing."""
-    series = [*TOKEN_COLUMNS, "interval_s"]
-    begins = pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in series) | (
-        pl.int_range(pl.len()) == 0
-    )
+    series = _series(candles)
+    begins = _differs_from_the_row_before(series)
     steps = candles.select(
         begins.alias("begins"), (pl.col("ts") > pl.col("ts").shift()).alias("on")
     )
@@ -205,11 +239,12 @@ def _refused(rows: pl.DataFrame) -> pl.DataFrame:
             .alias("raw_values")
         )["raw_values"]
     return rows.select(
+        FILE,
         pl.col("row_number").cast(pl.Int64),
         raw,
         "error_code",
         pl.col("error_code").replace_strict(REASONS, return_dtype=pl.String).alias("error_reason"),
-    ).sort("row_number", "error_code", "raw_values")
+    ).sort(FILE, "row_number", "error_code", "raw_values")
 
 
 def _number(schema: pl.Schema, column: str) -> pl.Expr:
@@ -327,25 +362,47 @@ def _first_failed_rule() -> pl.Expr:
 
 
 def _with_intervals(rows: pl.DataFrame) -> pl.DataFrame:
-    """Fill in the interval of rows whose file does not say it, token by token.
+    """Fill in the interval of rows whose file does not say it, token by token of each file.
 
     Rows that break a price rule still count here: their times are evidence of the grid.
     """
-    unsaid = rows.filter(
+    unsaid = rows.select(
         pl.col("interval_s").is_null()
         & pl.col("ts_us").is_not_null()
         & pl.col("token_address").is_not_null()
-    )
-    if unsaid.is_empty():
+    ).to_series()
+    if not unsaid.any():
         return rows
-    times = unsaid.select(*TOKEN_COLUMNS, "ts_us").unique().sort(*TOKEN_COLUMNS, "ts_us")
-    ids = times.select(pl.struct(*TOKEN_COLUMNS).rle_id()).to_series().to_numpy()
-    cuts = np.flatnonzero(np.diff(ids)) + 1
-    told = [
-        candle_intervals.assign_intervals(ts) for ts in np.split(times["ts_us"].to_numpy(), cuts)
-    ]
-    times = times.with_columns(pl.Series("told_s", np.concatenate(told), dtype=pl.Int64))
-    joined = rows.join(times, on=[*TOKEN_COLUMNS, "ts_us"], how="left", nulls_equal=True)
-    return joined.with_columns(pl.coalesce("interval_s", "told_s").alias("interval_s")).drop(
-        "told_s"
+    asking = rows.filter(unsaid)
+    tokens, times = _token_numbers(asking), asking["ts_us"].to_numpy()
+    order = np.lexsort((times, tokens))
+    tokens, times = tokens[order], times[order]
+    first = np.append(True, (np.diff(tokens) != 0) | (np.diff(times) != 0))
+    cuts = np.flatnonzero(np.diff(tokens[first])) + 1
+    told = [candle_intervals.assign_intervals(ts) for ts in np.split(times[first], cuts)]
+    of_rows = np.empty(len(order), dtype=np.int64)
+    of_rows[order] = np.concatenate(told)[np.cumsum(first) - 1]
+    intervals = np.zeros(rows.height, dtype=np.int64)
+    intervals[unsaid.to_numpy()] = of_rows
+    return rows.with_columns(
+        pl.when(unsaid).then(pl.Series(intervals)).otherwise("interval_s").alias("interval_s")
+    )
+
+
+def _token_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each token of each file."""
+    token = [FILE, *TOKEN_COLUMNS]
+    begins = rows.select(_differs_from_the_row_before(token)).to_series()
+    firsts = rows.filter(begins).select(token)
+    numbers = firsts.unique(maintain_order=True).with_row_index("number")
+    found = firsts.join(numbers, on=token, how="left", nulls_equal=True, maintain_order="left")
+    of_runs: npt.NDArray[np.int64] = found["number"].cast(pl.Int64).to_numpy()
+    of_rows: npt.NDArray[np.int64] = of_runs[np.cumsum(begins.to_numpy()) - 1]
+    return of_rows
+
+
+def _differs_from_the_row_before(columns: Sequence[str]) -> pl.Expr:
+    """True for the first row too."""
+    return pl.any_horizontal(pl.col(c).ne_missing(pl.col(c).shift()) for c in columns) | (
+        pl.int_range(pl.len()) == 0
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.candle_files.index import (
     CandleIndex,
+    IndexedContent,
     IndexedFile,
     IndexedSeries,
     content_key,
@@ -25,7 +26,7 @@ from quantlab_assets.adapters.candle_files.naming import (
     read_mapping,
     token_of_file,
 )
-from quantlab_assets.adapters.candle_files.parse import ParsedFile, parse_file, refused_file
+from quantlab_assets.adapters.candle_files.parse import FileBytes, parse_files, refused_file
 from quantlab_assets.adapters.candle_files.raw_rows import is_parquet
 from quantlab_assets.adapters.candle_files.window_reader import Entry, Part, WindowReader
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
@@ -48,6 +49,8 @@ SUFFIXES: Final = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 MAX_FILE_BYTES: Final = 2 * 1024**3
 MAX_ROWS: Final = 20_000_000
 BATCH_ROWS: Final = 1_000_000
+BATCH_BYTES: Final = 32 * 1024**2
+BATCH_FILES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,22 @@ class CandleFolder:
     def _scan(self) -> CandleIndex:
         index = CandleIndex(self._index_dir)
         mapping = self._read_mapping()
-        entries = []
-        unreadable = []
+        entries: list[tuple[Entry, IndexedFile]] = []
+        unreadable: list[FileCheck] = []
+        unread: list[Path] = []
         for path in self._paths():
             try:
-                entries.append(self._entry(path, mapping, index))
+                known = self._known(path, mapping, index)
             except OSError as error:
-                relative = path.relative_to(self._folder).as_posix()
-                refused = ("unreadable_file", f"the file cannot be read: {error.strerror}")
-                unreadable.append(FileCheck(None, relative, CandleCounts(), (), refused))
+                unreadable.append(self._unreadable_file(path, error))
+                continue
+            if known is None:
+                unread.append(path)
+            else:
+                entries.append(known)
+        for batch in self._reading(unread, unreadable):
+            entries += self._parsed(batch, mapping, index)
+        entries.sort(key=lambda one: one[0].path)
         self._unreadable = tuple(unreadable)
         self._entries = tuple(entry for entry, _ in entries)
         index.save(
@@ -274,23 +284,71 @@ class CandleFolder:
             self._mapping_checks = (FileCheck(None, MAPPING_NAME, CandleCounts(), (), refused),)
             return TokenNames()
 
-    def _entry(
+    def _known(
         self, path: Path, mapping: TokenNames, index: CandleIndex
-    ) -> tuple[Entry, IndexedFile]:
-        """A file as the index knows it, or read and parsed now."""
+    ) -> tuple[Entry, IndexedFile] | None:
+        """A file as the index knows it; None if it has to be read."""
         relative = path.relative_to(self._folder).as_posix()
-        name = PurePosixPath(relative)
-        named = token_of_file(name, mapping)
         stat = path.stat()
         file = index.file(relative, stat.st_size, stat.st_mtime_ns)
-        content = None if file is None else index.content(self._key(file, named))
-        if file is None or content is None:
-            file, data = self._read(path, relative, stat.st_mtime_ns)
-            key = self._key(file, named)
-            content = index.content(key) or index.add(key, self._parse(file, data, name, mapping))
-        return Entry(
-            SourceFile(file.sha256, name.name, file.size, file.kind), relative, content
-        ), file
+        if file is None:
+            return None
+        named = token_of_file(PurePosixPath(relative), mapping)
+        content = index.content(self._key(file, named))
+        return None if content is None else (_entry(file, content), file)
+
+    def _reading(
+        self, paths: Iterable[Path], unreadable: list[FileCheck]
+    ) -> Iterator[list[tuple[IndexedFile, bytes | None]]]:
+        """The files with their bytes, many at a time; `unreadable` gets those that have none."""
+        batch: list[tuple[IndexedFile, bytes | None]] = []
+        size = 0
+        for path in paths:
+            relative = path.relative_to(self._folder).as_posix()
+            try:
+                file, data = self._read(path, relative, path.stat().st_mtime_ns)
+            except OSError as error:
+                unreadable.append(self._unreadable_file(path, error))
+                continue
+            batch.append((file, data))
+            size += len(data or b"")
+            if size > BATCH_BYTES or len(batch) >= BATCH_FILES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    def _parsed(
+        self,
+        batch: Sequence[tuple[IndexedFile, bytes | None]],
+        mapping: TokenNames,
+        index: CandleIndex,
+    ) -> Iterator[tuple[Entry, IndexedFile]]:
+        """Files by what parsing them comes to; a content the index has is not parsed again."""
+        keys = [
+            self._key(file, token_of_file(PurePosixPath(file.path), mapping)) for file, _ in batch
+        ]
+        missing: dict[str, FileBytes] = {}
+        for key, (file, data) in zip(keys, batch, strict=True):
+            if index.content(key) is not None:
+                continue
+            if data is None:
+                limit = f"the file has {file.size} bytes; allowed are {self._max_file_bytes}"
+                index.add(key, refused_file(PurePosixPath(file.path), "too_large", limit))
+            else:
+                missing.setdefault(key, FileBytes(PurePosixPath(file.path), data))
+        parsed = parse_files(list(missing.values()), mapping, max_rows=self._max_rows)
+        for key, one in zip(missing, parsed, strict=True):
+            index.add(key, one)
+        for key, (file, _) in zip(keys, batch, strict=True):
+            content = index.content(key)
+            assert content is not None
+            yield _entry(file, content), file
+
+    def _unreadable_file(self, path: Path, error: OSError) -> FileCheck:
+        relative = path.relative_to(self._folder).as_posix()
+        refused = ("unreadable_file", f"the file cannot be read: {error.strerror}")
+        return FileCheck(None, relative, CandleCounts(), (), refused)
 
     def _key(self, file: IndexedFile, named: Token | None) -> str:
         limits = (self._max_file_bytes, self._max_rows)
@@ -312,14 +370,6 @@ class CandleFolder:
         kind = "candles_parquet" if is_parquet(data) else "candles_csv"
         indexed = IndexedFile(relative, size, mtime_ns, f"sha256:{digest.hexdigest()}", kind)
         return indexed, data if size <= self._max_file_bytes else None
-
-    def _parse(
-        self, file: IndexedFile, data: bytes | None, name: PurePosixPath, mapping: TokenNames
-    ) -> ParsedFile:
-        if data is None:
-            limit = f"the file has {file.size} bytes; allowed are {self._max_file_bytes}"
-            return refused_file(name, "too_large", limit)
-        return parse_file(data, name, mapping, max_rows=self._max_rows)
 
     def _merged(self, parts: Sequence[Part]) -> CandleSeries:
         """One series from the files that have candles of it."""
@@ -362,6 +412,11 @@ class CandleFolder:
                 .with_columns(pl.lit(entry.source.sha256).alias("source"))
             )
         return frames[0] if len(frames) == 1 else one_candle_a_time(pl.concat(frames))
+
+
+def _entry(file: IndexedFile, content: IndexedContent) -> Entry:
+    name = PurePosixPath(file.path).name
+    return Entry(SourceFile(file.sha256, name, file.size, file.kind), file.path, content)
 
 
 def _distinct(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:

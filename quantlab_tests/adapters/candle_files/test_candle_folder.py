@@ -282,7 +282,7 @@ class TestIndex:
         path.write_text(PLAIN)
         before = candles(CandleFolder(folder, tmp_path / "index"))
         monkeypatch.setattr(
-            "quantlab_assets.adapters.candle_files.folder.parse_file",
+            "quantlab_assets.adapters.candle_files.parse.read_rows",
             lambda *_, **__: pytest.fail("parsed again"),
         )
 
