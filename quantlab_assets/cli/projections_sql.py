@@ -180,7 +180,7 @@ def _write_table(result: "QueryResult", most: int) -> int:
     for frame in result.frames():
         count += frame.height
         if room or not kept:
-            kept.append(frame.head(room))
+            kept.append(frame.head(min(room, frame.height)))
             room -= kept[-1].height
     shown = pl.concat(kept)
     write_frame(shown, numbers=[column.name for column in result.columns if column.is_number])

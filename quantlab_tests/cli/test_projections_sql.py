@@ -150,6 +150,8 @@ def test_a_table_shows_the_first_rows_and_says_how_many_more(lab: Shell) -> None
     few = ask(lab, "FROM range(5)", "--limit", "2")
     assert few.out.split()[-1] == "1"
     assert "2 of 5 rows; 3 more" in few.err
+    assert ask(lab, "FROM range(5)", "--limit", "9" * 30).out.split()[-1] == "4"
+    assert "5 more" in ask(lab, "FROM range(5)", "--limit", "0").err
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
