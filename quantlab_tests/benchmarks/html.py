@@ -4,7 +4,7 @@ Reading the pages of an export (every message with its text, entities and times 
 bare parse of the same pages by the same library, selectolax's lexbor, each page as a whole; and
 the same with writing the spool. Exports are synthetic: the messages of the sample's pages over and
 over with other ids and times, 1,000 a page as Telegram Desktop writes them, once as they are (every
-third is a bot's card of 5 kB) and once without the cards. Variants take turns; a ratio is the median
+third is a bot's card of 5 kB) and once without cards. Variants take turns; a ratio is the median
 of the ratios of the rounds. Peak memory is that of a process of its own, with imports.
 """
 

@@ -16,9 +16,8 @@ _ENTITY: Final = (
     r"(?s)<a[ >].*?</a>"
     r"|<(?:strong|b|em|i|u|ins|s|del|strike|code|pre|blockquote)(?: [^>]*)?>[^<]*</"
 )
-_HREF: Final = r'^<a (?:[^h>][^>]*? )?href="([^"]*)"'
-_FLAT: Final = "^<[^>]*>([^<]*)</(?:a>)?$"
-_ACTION: Final = r"^<a [^>]*?onclick=\"return Show(\w+)\("
+_HREF: Final = ' href="([^"]*)"'
+_ACTION: Final = r"return Show(\w+)\("
 _FORMATS: Final = {
     "strong": "bold",
     "b": "bold",
@@ -61,28 +60,24 @@ def entities_json(markup: pl.Series, buttons: pl.Series) -> pl.Series:
         .filter(pl.col("markup").str.contains("<", literal=True))
         .select("row", pl.col("markup").str.extract_all(_ENTITY).alias("entity"))
         .explode("entity", empty_as_null=False)
+        .with_columns(pl.col("entity").str.splitn(">", 2))
+        .unnest("entity")
+        .rename({"field_0": "opening", "field_1": "inside"})
         .with_columns(
-            pl.col("entity").str.extract(r"^<([a-z]+)").alias("tag"),
-            _unescaped(
-                pl.when(pl.col("entity").str.starts_with("<a")).then(
-                    pl.col("entity").str.extract(_HREF)
-                )
-            ).alias("href"),
-            # What the pattern of formats ends in is not a whole tag.
-            _unescaped(
-                pl.coalesce(
-                    pl.col("entity").str.extract(_FLAT),
-                    pl.col("entity").str.strip_suffix("</").str.replace_all(_TAG, ""),
-                )
-            ).alias("text"),
+            pl.col("opening").str.extract("^<([a-z]+)").alias("tag"),
+            _unescaped(pl.col("opening").str.extract(_HREF)).alias("href"),
+            pl.col("opening").str.extract(_ACTION).alias("action"),
+            # The pattern of formats ends in `</`, that of links in a whole tag.
+            _unescaped(pl.col("inside").str.strip_suffix("</").str.replace_all(_TAG, "")).alias(
+                "text"
+            ),
         )
         .with_columns(
             pl.when(pl.col("tag") != "a")
             .then(pl.col("tag").replace(_FORMATS))
             .when(pl.col("href").fill_null("") == "")
             .then(
-                pl.col("entity")
-                .str.extract(_ACTION)
+                pl.col("action")
                 .replace_strict(_ACTIONS, default="unknown", return_dtype=pl.String)
                 .fill_null("unknown")
             )
