@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from quantlab_assets.cli.output import percent, printable
+from quantlab_assets.cli.output import percent
 from quantlab_assets.domain.coverage_by_month import Cell, HeatMap
 from quantlab_assets.domain.errors import StoreUnavailable
+from quantlab_assets.domain.printable_text import printable
 from quantlab_assets.domain.slices import GOOD, PARTIAL
 
 CALLERS_SHOWN: Final = 500

@@ -8,7 +8,6 @@ import csv
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from quantlab_assets.domain.printable_text import printable as printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,10 +28,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PIPED_WIDTH = 10_000
 """Columns of a table that goes to a file or a pipe: nothing is cut off there."""
 
-# C0 and C1 controls, and the marks that reorder or hide text around them.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
-)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -176,11 +173,6 @@ def console(*, stderr: bool = False) -> "Console":
 def say(message: str) -> None:
     """A line for the person at the terminal, on stderr."""
     click.echo(printable(message), err=True)
-
-
-def printable(text: str) -> str:
-    """Text without control and hidden characters, on one line."""
-    return _UNPRINTABLE.sub(" ", text)
 
 
 def camel_case(name: str) -> str:

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from quantlab_assets.domain.coverage_by_month import Cell, HeatMap
+from quantlab_assets.domain.printable_text import printable
 from quantlab_assets.domain.slices import GOOD, PARTIAL
 
 CALLERS_SHOWN: Final = 100
@@ -14,9 +15,6 @@ MONTHS_SHOWN: Final = 24
 NAME_SHOWN: Final = 60
 
 _MEANINGFUL: Final = re.compile(r"([!-/:-@\[-`{-~])")
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
-)
 
 
 def heat_map_markdown(found: HeatMap) -> str:
@@ -44,7 +42,7 @@ def heat_map_markdown(found: HeatMap) -> str:
 
 def escaped(name: str) -> str:
     """Text that Markdown shows letter by letter: no markup, no link, no other cell."""
-    plain = _UNPRINTABLE.sub(" ", name).strip()
+    plain = printable(name).strip()
     shown = plain if len(plain) <= NAME_SHOWN else f"{plain[: NAME_SHOWN - 1]}…"
     return _MEANINGFUL.sub(r"\\\1", shown) or "\\-"
 
