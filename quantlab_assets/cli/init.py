@@ -24,7 +24,7 @@ def init(session: Session) -> None:
     click.echo(f"{'Found' if existed else 'Created'} the lake {settings.lake}")
     click.echo("")
     click.echo("What to do next:")
-    click.echo(f"  1. put Telegram exports (result.json) into  {settings.telegram_inbox}/")
+    click.echo(f"  1. put Telegram exports (JSON or HTML) into  {settings.telegram_inbox}/")
     click.echo(f"     and candles (CSV, Parquet) into          {candles}")
     click.echo(f"  2. quantlab ui --lake {settings.lake}       and materialise the days you want")
     click.echo(f"  3. quantlab status --lake {settings.lake}")
