@@ -159,7 +159,8 @@ class DuckdbProjections:
                 copied = self._copied_early(request, found, work, stack)
                 plan = self._plan(request, self._state())
                 held = self._bring(plan, found, work, copied)
-        self._reclaim(plan.projection_id)
+        with suppress(FileNotFoundError):  # Somebody else disposed of what was counted.
+            self._reclaim(plan.projection_id)
         return self._projection(held, stale=plan.stale)
 
     def rebuild(self, projection_id: str) -> Projection:
@@ -172,7 +173,8 @@ class DuckdbProjections:
         with self._building(projection_id) as work:
             plan = self._plan(request, self._state())
             record = self._write(plan, None, work)
-        self._reclaim(projection_id)
+        with suppress(FileNotFoundError):
+            self._reclaim(projection_id)
         return self._projection(record, stale=plan.stale)
 
     def dispose(self, projection_id: str) -> None:
@@ -580,10 +582,11 @@ class DuckdbProjections:
         Their requests stay in the manifest, so that `rebuild` brings them back. What is open or
         being built stays, and so does the one just built.
         """
-        held = self._records_on_disk()
-        excess = sum(record.file_size for record in held) - size_in_bytes(self._limits.cache)
-        if excess <= 0:
+        budget = size_in_bytes(self._limits.cache)
+        if sum(path.lstat().st_size for path in self._cache.glob("*.duckdb")) <= budget:
             return
+        held = self._records_on_disk()
+        excess = sum(record.file_size for record in held) - budget
         found = [self._projection(record, stale=False) for record in held]
         for projection in sorted(found, key=lambda one: (one.last_used_at, one.projection_id)):
             name = projection.projection_id
@@ -595,7 +598,7 @@ class DuckdbProjections:
                 exclusive(self._cache / ".building" / f"{name}.lock", wait=False) as idle,
                 self._unread(name) as unread,
             ):
-                if idle and unread:
+                if idle and unread and self._last_used(name) == projection.last_used_at:
                     self._delete(name)
                     excess -= projection.size
 
@@ -610,10 +613,6 @@ class DuckdbProjections:
     def _projection(self, record: ProjectionRecord, *, stale: bool | None = None) -> Projection:
         projection_id = str(record.request.projection_id)
         path = self._path(projection_id)
-        try:
-            used = datetime.fromtimestamp(self._record_path(projection_id).stat().st_mtime, UTC)
-        except FileNotFoundError:
-            used = record.built_at
         return Projection(
             projection_id=projection_id,
             path=path,
@@ -622,8 +621,15 @@ class DuckdbProjections:
             built_at=record.built_at,
             stale=self._is_stale(record.request) if stale is None else stale,
             size=record.file_size,
-            last_used_at=used,
+            last_used_at=self._last_used(projection_id) or record.built_at,
         )
+
+    def _last_used(self, projection_id: str) -> datetime | None:
+        """When it was built or connected to: readers touch the record, never the database."""
+        try:
+            return datetime.fromtimestamp(self._record_path(projection_id).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
 
     def _is_stale(self, request: ProjectionRequest) -> bool:
         ids = sorted({i for table in request.tables for i in table.artifact_ids})
