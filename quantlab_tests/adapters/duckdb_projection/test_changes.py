@@ -1,7 +1,9 @@
 """A projection that is brought up to date equals one that is built from nothing, row for row."""
 
+import multiprocessing
 import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,34 @@ def test_a_reader_of_the_old_file_is_not_disturbed_by_a_change(
             assert earlier.execute(counted).fetchall() == [(60,)]
             assert later.execute(counted).fetchall() == [(120,)]
     assert always_change == ["slices"]
+
+
+def build_and_die(root: Path) -> None:
+    """Change the projection, and be killed when all is written and nothing is in place."""
+    setattr(projections, "_sync", lambda _: os.kill(os.getpid(), signal.SIGKILL))  # noqa: B010
+    real_lab(root).projections.build(SLICES)
+
+
+def test_a_change_that_is_killed_leaves_the_old_file_and_a_later_one_tidies_up(
+    lab: Lab, tmp_path: Path
+) -> None:
+    publish_candles(lab.store, DUD, line(1, 3))
+    lab.projections.build(SLICES)
+    publish_candles(lab.store, RUNNER, line(1, 3))
+    killed = multiprocessing.get_context("spawn").Process(
+        target=build_and_die, args=(tmp_path / "lake",)
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+
+    building = tmp_path / "lake" / "cache" / ".building"
+    assert (building / "slices" / "slices.duckdb").is_file()
+    with lab.projections.connect("slices") as connection:
+        assert connection.execute("SELECT count(*) FROM candles").fetchall() == [(60,)]
+    lab.projections.sweep()  # type: ignore[attr-defined]
+    assert list(building.iterdir()) == []
+    assert lab.projections.build(SLICES).rows == {"candles": 120}
 
 
 def test_a_file_that_changes_have_bloated_is_built_from_nothing(
