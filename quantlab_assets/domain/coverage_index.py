@@ -118,19 +118,30 @@ class _Changes:
         height = self._columns.height
         if height == 0:
             return np.empty(0, np.int64)
-        marked = np.unique(np.concatenate([np.flatnonzero(begins) for begins in self._begins]))
         nulls = any(0 < column.null_count() < height for column in self._columns)
+        marked = np.concatenate([np.flatnonzero(begins) for begins in self._begins])
         if nulls or FEW * len(marked) > height:
-            marked = np.arange(1, height)
-        before, after = self._columns[marked - 1], self._columns[marked]
-        differs = pl.concat(
-            [before, after.rename(lambda name: f"{name}_after")], how="horizontal"
-        ).select(
+            differs = _differ(self._columns, pl.all().shift().name.suffix("_before"))
+            return np.flatnonzero(np.append(True, differs[1:]))
+        marked = np.unique(marked)
+        before = self._columns[marked - 1]
+        differs = _differ(self._columns[marked], before.rename(lambda name: f"{name}_before"))
+        return np.append(0, marked[differs])
+
+
+def _differ(columns: pl.DataFrame, before: pl.DataFrame | pl.Expr) -> npt.NDArray[np.bool_]:
+    """Which rows differ in any column from those of the same columns named `..._before`."""
+    given = before if isinstance(before, pl.Expr) else before.get_columns()
+    return (
+        columns.with_columns(given)
+        .select(
             pl.any_horizontal(
-                pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in before.columns
+                pl.col(name).ne_missing(pl.col(f"{name}_before")) for name in columns.columns
             )
         )
-        return np.concatenate(([0], marked[differs.to_series().to_numpy()]))
+        .to_series()
+        .to_numpy()
+    )
 
 
 def _bits(column: pl.Series) -> Integers:
@@ -147,7 +158,8 @@ def _distinct(runs: Rows, number: Integers, step_us: Integers) -> Rows:
     series = np.repeat(number, runs.stop - runs.start)
     keys = (series << _SHIFT) + runs.ts // _US
     order = np.argsort(keys, kind="stable")
-    _, firsts = np.unique(keys[order], return_index=True)
+    sorted_keys = keys[order]
+    firsts = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1]))
     kept = order[firsts]
     bounds = np.searchsorted(series[kept], np.arange(len(step_us) + 1))
     return Rows(
@@ -156,7 +168,7 @@ def _distinct(runs: Rows, number: Integers, step_us: Integers) -> Rows:
         step_us=step_us,
         ts=_read_only(runs.ts[kept]),
         # A candle held by several slices was traded if it was in any of them.
-        state=np.bitwise_or.reduceat(runs.state[order], firsts) if len(firsts) else runs.state,
+        state=np.bitwise_or.reduceat(runs.state[order], firsts),
     )
 
 
