@@ -66,20 +66,16 @@ def talk(session: "QuerySession", name: str, output_format: Format, limit: int |
     while True:
         try:
             text = _read_statement()
+            if text.strip():
+                history.add(text)
+                if prompt.answer(text):
+                    return
         except KeyboardInterrupt:
             sys.stderr.write("\n")
-            continue
+            say("cancelled")
         except EOFError:
             sys.stderr.write("\n")
             return
-        if not text.strip():
-            continue
-        history.add(text)
-        try:
-            if prompt.answer(text):
-                return
-        except KeyboardInterrupt:
-            say("cancelled")
         except QuantlabError as error:
             say(str(error))
 
