@@ -12,12 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets.adapters.duckdb_projection import DuckdbProjections, ProjectionLimits
 from quantlab_assets.adapters.duckdb_projection.limits import watched
+from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
 from quantlab_assets.domain.artifact_types import (
     ALERTS,
     EXPERIMENT_METRICS,
@@ -153,6 +155,11 @@ def rows_of(projections: DuckdbProjections, projection_id: str, table: str) -> p
     with projections.connect(projection_id) as connection:
         found: pa.Table = connection.sql(f"SELECT * FROM {table}").to_arrow_table()
         return found
+
+
+def ask(projections: DuckdbProjections, projection_id: str, query: str) -> pl.DataFrame:
+    with projections.connect(projection_id) as connection, QuerySession(connection) as session:
+        return session.frame(query)
 
 
 def as_text(table: pa.Table) -> list[str]:
@@ -378,10 +385,10 @@ def test_a_query_that_duckdb_refuses_is_a_validation_error_of_one_line(
 ) -> None:
     ids = (folder.add(EXPERIMENT_METRICS, metrics(0.5), "k"),)
     built = projections.build(request(ProjectionTable("t", EXPERIMENT_METRICS.name, ids)))
-    found = projections.query(built.projection_id, "SELECT metric_value AS v FROM t")
+    found = ask(projections, built.projection_id, "SELECT metric_value AS v FROM t")
     assert found["v"].to_list() == [0.5]
     with pytest.raises(ValidationFailed) as refused:
-        projections.query(built.projection_id, "SELECT nothing FROM t")
+        ask(projections, built.projection_id, "SELECT nothing FROM t")
     assert "\n" not in str(refused.value)
 
 
@@ -390,7 +397,8 @@ def test_a_query_gives_durations_big_numbers_and_times_as_polars_has_them(
 ) -> None:
     ids = (folder.add(EXPERIMENT_METRICS, metrics(0.5), "k"),)
     built = projections.build(request(ProjectionTable("t", EXPERIMENT_METRICS.name, ids)))
-    found = projections.query(
+    found = ask(
+        projections,
         built.projection_id,
         """SELECT INTERVAL 90 MINUTE AS "a ""b", sum(2::BIGINT) AS s,
            TIMESTAMPTZ '2025-11-07 10:00:00+00' AS ts, INTERVAL 1 DAY AS d FROM t""",
@@ -401,14 +409,15 @@ def test_a_query_gives_durations_big_numbers_and_times_as_polars_has_them(
         datetime(2025, 11, 7, 10, tzinfo=UTC),
         timedelta(days=1),
     )
-    ordered = projections.query(
+    ordered = ask(
+        projections,
         built.projection_id,
         "SELECT n, to_seconds(n) AS i FROM range(300000) r(n) ORDER BY hash(n), n",
     )
     unordered = ordered.sort("n")
     assert not ordered.equals(unordered)
-    plain = projections.query(
-        built.projection_id, "SELECT n FROM range(300000) r(n) ORDER BY hash(n), n"
+    plain = ask(
+        projections, built.projection_id, "SELECT n FROM range(300000) r(n) ORDER BY hash(n), n"
     )
     assert ordered["n"].equals(plain["n"])
 

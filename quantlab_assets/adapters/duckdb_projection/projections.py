@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
-import polars as pl
 
 from quantlab_assets.adapters.duckdb_projection import research
 from quantlab_assets.adapters.duckdb_projection.connections import (
@@ -38,7 +37,6 @@ from quantlab_assets.adapters.duckdb_projection.limits import (
     watched,
 )
 from quantlab_assets.adapters.duckdb_projection.merging import mark_candles_that_count
-from quantlab_assets.adapters.duckdb_projection.query_session import QuerySession
 from quantlab_assets.adapters.duckdb_projection.record import (
     CONTENT_NAME,
     ProjectionRecord,
@@ -212,16 +210,6 @@ class DuckdbProjections:
                 " build a projection of them instead"
             )
         return self._reading(projection_id)
-
-    def query(self, projection_id: str, sql: str) -> pl.DataFrame:
-        """The result of a query over the projection as it is now.
-
-        Intervals come as durations; months in them count 30 days, as in DuckDB's own `epoch`.
-        Raises `NotFound`, `ValidationFailed` for SQL that DuckDB refuses, `StoreUnavailable` for a
-        query that needs more memory than the limits allow.
-        """
-        with self.connect(projection_id) as connection, QuerySession(connection) as session:
-            return session.frame(sql)
 
     def sweep(self) -> None:
         """Remove what killed builds and killed readers left behind; every build does it too."""
