@@ -154,8 +154,8 @@ def _check_candle_files(lake: "Lake") -> None:
         for row in refused:
             if row["error_code"] in NO_CANDLE_FILE:
                 raise ValidationFailed(
-                    f"{rejected.source.name} in {lake.settings.candles_shown}: {row['error_reason']}; "
-                    "replace or remove it"
+                    f"{rejected.source.name} in {lake.settings.candles_shown}:"
+                    f" {row['error_reason']}; replace or remove it"
                 )
 
 
