@@ -60,15 +60,20 @@ def expected_size(parquet_bytes: int, *, indexed: bool) -> int:
     return int(parquet_bytes * (_SIZE_OF_INDEXED if indexed else _SIZE_OF_PARQUET))
 
 
-def check_room(name: str, needed: int, folder: Path, limits: ProjectionLimits) -> None:
-    """Raise `StoreUnavailable` if a projection that takes `needed` bytes would be too large."""
+def check_room(
+    name: str, needed: int, folder: Path, limits: ProjectionLimits, *, there: int = 0
+) -> None:
+    """Raise `StoreUnavailable` if a projection that takes `needed` bytes would be too large.
+
+    `there` is how many of them are on the disk already.
+    """
     if needed > size_in_bytes(limits.size):
         raise StoreUnavailable(
             f"projection {name} would take about {_shown(needed)}, and {limits.size} is the limit:"
             " select less, or raise the limits"
         )
     free = shutil.disk_usage(folder).free
-    if needed + size_in_bytes(limits.free_disk) > free:
+    if needed - there + size_in_bytes(limits.free_disk) > free:
         raise StoreUnavailable(
             f"projection {name} would take about {_shown(needed)}, and the disk of {folder} has"
             f" {_shown(free)} left: free disk space, dispose of projections, or select less"

@@ -421,7 +421,9 @@ class DuckdbProjections:
             indexed=any(table.table.indexes for table in plan.tables),
         )
         if changes is not None and held is not None:
-            check_room(plan.projection_id, needed + held.file_size, work, self._limits)
+            there = 0 if copied is None else held.file_size
+            size = needed + held.file_size
+            check_room(plan.projection_id, size, work, self._limits, there=there)
             try:
                 return self._change(plan, held, changes, files, work, copied)
             except (IntegrityError, StoreUnavailable):
