@@ -67,9 +67,10 @@ class Clock:
     are used. `basis` is `given`, `inferred` (from evidence), `confirmed` (labels, and evidence
     agrees) or `unconfirmed` (labels, no evidence). `callbacks` counts cards that show an offset,
     `agreeing` those it explains (`evidence` says what those show, by date), `refuting` cards that
-    would have been refreshed before they were posted. `same` are zones that read every message alike. `guessed` counts messages in an hour
-    that the clock showed twice, where nothing tells which it was; `undecided` those that another
-    clock, which fits as well, reads otherwise.
+    would have been refreshed before they were posted. `same` are zones that read every message
+    alike. `guessed` counts messages in an hour that the clock showed twice, where nothing tells
+    which it was; `skipped` those at times it never showed; `undecided` those that another clock,
+    which fits as well, reads otherwise.
     """
 
     asked: str
