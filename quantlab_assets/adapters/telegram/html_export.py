@@ -51,7 +51,7 @@ RAW: Final = "raw.arrow"
 """The disposable file of the first pass, in the working folder."""
 
 _BATCH_MESSAGES: Final = 20_000
-_BATCH_CHARACTERS: Final = 8_000_000
+_BATCH_CHARACTERS: Final = 4_000_000
 _SECOND: Final = 1_000_000
 _TITLE_ID: Final = 1 << 52
 """Ids made from titles begin here, far above Telegram's own."""
@@ -181,7 +181,7 @@ class HtmlExport:
         chat_id, name = self._stored_chat()
         done = 0
         nothing = UNREADABLE.to_frame()
-        with pa.memory_map(str(self._spool)) as file, pa.ipc.open_file(file) as spool:
+        with pa.OSFile(str(self._spool), "rb") as file, pa.ipc.open_file(file) as spool:
             for number in range(spool.num_record_batches):
                 raw = pl.DataFrame(spool.get_batch(number))
                 utc = self._utc[done : done + raw.height]
