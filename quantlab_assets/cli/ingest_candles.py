@@ -36,7 +36,7 @@ _FACTS: Final = (Column("section"), Column("name"), Column("value"))
     examples="""
     quantlab ingest candles ~/Downloads/candles
     quantlab ingest candles bsc_0x2338c5ad75967dac2ff988fc3488109ec2406dfe.csv --dry-run
-    QUANTLAB_CANDLES=clickhouse://localhost:8123/market quantlab ingest candles candles/
+    quantlab ingest candles candles/ more/ --format json
     """,
 )
 @click.argument(
