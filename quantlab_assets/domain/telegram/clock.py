@@ -70,7 +70,7 @@ class Clock:
     would have been refreshed before they were posted. `same` are zones that read every message
     alike. `guessed` counts messages in an hour that the clock showed twice, where nothing tells
     which it was; `skipped` those at times it never showed; `undecided` those that another clock,
-    which fits as well, reads otherwise.
+    which fits as well, may read otherwise.
     """
 
     asked: str
@@ -308,16 +308,19 @@ def _judged(facts: _Facts) -> Reading:
     refuting = by_label.refuting(facts)
     bounds = int((facts.bound != NONE).sum())
     doubted = refuting > (1 - AGREEMENT) * bounds
-    if labelled and not doubted and wrong <= min(1, count // 2):
-        return _read(facts, by_label, "confirmed" if count else "unconfirmed", AUTO)
+    if labelled and not doubted and not wrong:
+        return _confirmed(facts, by_label) if count else _read(facts, by_label, "unconfirmed", AUTO)
     candidates = _candidates(facts)
     if candidates:
         best = candidates[0]
         better = wrong - (count - best.agreeing(facts))
-        if not labelled or doubted or better > 1:
+        # One card that tells of the other half of the year is enough; one that was refreshed an
+        # even time after its posting, by chance, is explained by no zone of that label.
+        whole = better == wrong and _shows_a_label(facts, best.zone or "")
+        if not labelled or doubted or better > 1 or whole:
             return _inferred(facts, candidates)
-    if labelled and not doubted and wrong <= (1 - AGREEMENT) * count:
-        return _read(facts, by_label, "confirmed", AUTO)
+    if labelled and not doubted and wrong <= max(min(1, count // 2), (1 - AGREEMENT) * count):
+        return _confirmed(facts, by_label)
     if not bounds and not labelled:
         raise ValidationFailed(
             "its times have no UTC offset, and no bot's button tells one; say which clock it was "
@@ -327,6 +330,38 @@ def _judged(facts: _Facts) -> Reading:
         f"bots' buttons contradict each other about the clock ({_shown(facts)}), and no time zone "
         "explains them; say which it was: --timezone label, or an IANA zone"
     )
+
+
+def _confirmed(facts: _Facts, by_label: _Times) -> Reading:
+    """The labels, and whether what speaks for them leaves half the year open."""
+    reading = _read(facts, by_label, "confirmed", AUTO)
+    zone, differ = _unproved(facts, by_label)
+    if not differ:
+        return reading
+    first, last = reading.clock.evidence[0].first, reading.clock.evidence[-1].last
+    warning = (
+        f"bots' buttons bear out its labels from {first} to {last} only; if the clock was {zone}, "
+        f"{differ} messages are read at a wrong hour: give --timezone if it was"
+    )
+    warnings = (*reading.clock.warnings, warning)
+    return Reading(replace(reading.clock, undecided=differ, warnings=warnings), reading.utc)
+
+
+def _unproved(facts: _Facts, by_label: _Times) -> tuple[str, int]:
+    """A zone that all evidence fits as well as the one label of the export, and how many messages
+    it reads otherwise: the label can be that of the day of the export. None if labels change."""
+    if len(facts.labels) != 1 or not facts.local.size:
+        return "", 0
+    [label] = facts.labels
+    steps, counts = np.unique(facts.local // STEP_S, return_counts=True)
+    moments = steps * STEP_S - label
+    fitting = _fitting(facts, by_label.agreeing(facts))
+    for zone in CLOCKS:
+        if zone in fitting:
+            differ = int(counts[_offsets(moments, zone) != label].sum())
+            if differ:
+                return zone, differ
+    return "", 0
 
 
 def _shown(facts: _Facts) -> str:
@@ -339,7 +374,7 @@ def _candidates(facts: _Facts) -> list[_Times]:
     """Clocks that explain the evidence and could have shown every time, the best first."""
     count = int(facts.evidence.sum())
     bounds = int((facts.bound != NONE).sum())
-    fitting = _fitting(facts)
+    fitting = _fitting(facts, AGREEMENT * count)
     found = []
     for order, zone in enumerate(CLOCKS):
         if zone not in fitting:
@@ -358,16 +393,22 @@ def _candidates(facts: _Facts) -> list[_Times]:
     return [times for _, times in sorted(found, key=lambda one: one[0])]
 
 
-def _fitting(facts: _Facts) -> frozenset[str]:
-    """The zones that had the offsets shown, by the cards' own epochs: quick to tell."""
+def _fitting(facts: _Facts, needed: float) -> frozenset[str]:
+    """The zones that had the offset which at least `needed` cards show, by the cards' own epochs:
+    quick to tell."""
     at = facts.evidence
     if not at.any():
         return frozenset(CLOCKS)
-    moments = pl.DataFrame({"utc": facts.epoch[at], "shown": facts.shown[at]})
-    agree = moments.select(
-        (_offset(pl.col("utc"), zone) == pl.col("shown")).sum().alias(zone) for zone in CLOCKS
+    # No clock is changed but on a multiple of the step.
+    moments = (
+        pl.DataFrame({"utc": facts.epoch[at] // STEP_S * STEP_S, "shown": facts.shown[at]})
+        .group_by("utc", "shown")
+        .agg(pl.len().alias("cards"))
     )
-    needed = AGREEMENT * moments.height
+    agree = moments.select(
+        pl.col("cards").filter(_offset(pl.col("utc"), zone) == pl.col("shown")).sum().alias(zone)
+        for zone in CLOCKS
+    )
     return frozenset(zone for zone, n in agree.row(0, named=True).items() if n >= needed)
 
 
@@ -446,6 +487,8 @@ def _warnings(clock: Clock) -> Iterator[str]:
             f"its times are labelled {labels}, but bots' buttons show that the clock was "
             f"{clock.zone}; it is read by that"
         )
+    if clock.basis == "confirmed" and wrong:
+        yield f"{wrong} of {clock.callbacks} bots' buttons contradict {named}, which are used"
     if clock.basis == "unconfirmed":
         yield (
             f"no bot's button tells its clock; its labels ({labels}) are used, and can be an hour "

@@ -98,6 +98,40 @@ def test_labels_that_evidence_agrees_with_are_kept() -> None:
     assert found.utc.tolist() == times(winter)
 
 
+@pytest.mark.parametrize(("label", "cards"), [(1, range(0, 100, 9)), (2, range(300, 400, 9))])
+def test_labels_that_half_a_year_bears_out_are_kept_and_the_other_half_is_told(
+    label: int, cards: range
+) -> None:
+    found = read("Europe/Berlin", YEAR, label, dict.fromkeys(cards, 0))
+    wrong = int((found.utc != np.array(times(YEAR))).sum())
+    assert found.clock.basis == "confirmed"
+    # One of them is in the hour shown twice.
+    assert abs(found.clock.undecided - wrong) <= 1
+    [warning] = found.clock.warnings
+    assert f"if the clock was Europe/Berlin, {found.clock.undecided} messages" in warning
+
+
+def test_labels_that_the_whole_year_bears_out_leave_nothing_open() -> None:
+    found = read("Africa/Lagos", YEAR, 1, CARDS)
+    assert (found.clock.basis, found.clock.undecided, found.clock.warnings) == ("confirmed", 0, ())
+
+
+@pytest.mark.parametrize("label", [1, 2])
+@pytest.mark.parametrize("cards", [(10, 300), (10, 20, 30, 300), (10, 290, 300, 310)])
+def test_one_card_of_the_other_half_of_the_year_is_enough(
+    label: int, cards: tuple[int, ...]
+) -> None:
+    found = read("Europe/Berlin", YEAR, label, dict.fromkeys(cards, 0))
+    assert (found.clock.zone, found.utc.tolist()) == ("Europe/Berlin", times(YEAR))
+
+
+def test_one_card_that_contradicts_the_labels_and_that_no_zone_explains_is_told() -> None:
+    winter = every(datetime(2025, 1, 1, tzinfo=UTC), 5, 100)
+    found = read("Europe/Berlin", winter, 1, {10: 0, 20: 0, 30: 0, 40: 3 * HOUR})
+    assert (found.clock.basis, found.utc.tolist()) == ("confirmed", times(winter))
+    assert found.clock.warnings == ("1 of 4 bots' buttons contradict the labels, which are used",)
+
+
 def test_labels_that_change_with_the_clock_are_kept_and_tell_the_hour_shown_twice() -> None:
     change = datetime(2025, 10, 26, 0, 0, tzinfo=UTC)
     night = every(change, 0.2, 10)
