@@ -1,7 +1,7 @@
 """`ArtifactIOManager`: the only way in which data enters or leaves the lake in the graph."""
 
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -169,12 +169,14 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         failed: dict[str, Exception] = {}
         try:
             self._publish(context, obj, frozenset(expected), made, failed)
-        except Exception:
+        except BaseException:  # of an interrupted run too: what is in the lake is told
             _log_materialised(context, made)
             raise
+        ledger = current_ledger()
+        ledger.stored.add(key.to_user_string())
         if failed:
             _log_materialised(context, made)
-            raise _failure(key, failed, len(expected))
+            raise _failure(key, failed, len(expected), _not_reached(ledger.stored))
         if len(made) < len(expected):
             _log_materialised(context, made)
             raise ValidationFailed(
@@ -306,15 +308,25 @@ def _log_materialised(context: dg.OutputContext, made: Mapping[str, _Made]) -> N
         )
 
 
-def _failure(key: dg.AssetKey, failed: Mapping[str, Exception], partitions: int) -> Exception:
+def _not_reached(stored: Container[str]) -> list[str]:
+    """The assets that the running step was to make, and that no longer have their turn."""
+    selected = dg.AssetExecutionContext.get().selected_asset_keys
+    names = sorted(key.to_user_string() for key in selected)
+    return [name for name in names if name not in stored]
+
+
+def _failure(
+    key: dg.AssetKey, failed: Mapping[str, Exception], partitions: int, not_reached: Sequence[str]
+) -> Exception:
     """The error of a step of which some partitions failed; of the class of the first of them."""
     first = min(failed)
     error = failed[first]
     named = ", ".join(sorted(failed)[:10]) + (", ..." if len(failed) > 10 else "")
+    rest = f", and all {partitions} for {', '.join(not_reached)}" if not_reached else ""
     kind = type(error) if isinstance(error, QuantlabError) else QuantlabError
     failure = kind(
         f"{key.to_user_string()}: {len(failed)} of {partitions} partitions failed, the others are "
-        f"published; run again: {named}. The first: {error}"
+        f"published; run again: {named}{rest}. The first: {error}"
     )
     failure.__cause__ = error
     return failure

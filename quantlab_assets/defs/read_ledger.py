@@ -17,9 +17,11 @@ from quantlab_assets.ports.artifact_store import ArtifactStore
 
 @dataclass(slots=True)
 class ReadLedger:
-    """Artifact ids handed out, by (asset, partition)."""
+    """Artifact ids handed out, by (asset, partition); and what of the step was stored."""
 
     reads: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    stored: set[str] = field(default_factory=set)
+    """The assets of the step that had their turn to be published."""
 
     def record(self, asset: str, partition: str, artifacts: Iterable[Artifact]) -> None:
         """Note that a partition of an asset was handed out, and what it consists of."""
@@ -92,6 +94,10 @@ class PartitionFrames(Mapping[str, pl.LazyFrame]):
         if not ids:
             return pl.LazyFrame(self._types.get(self._type).empty())
         return pl.scan_pyarrow_dataset(self._store.open_many(ids, verify=True))
+
+    def __contains__(self, partition: object) -> bool:
+        """Whether a partition ever ran. Does not count as reading it."""
+        return partition in self._heads
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._heads)

@@ -102,3 +102,23 @@ def test_many_thin_days_or_one_busy_day_are_extracted_at_once() -> None:
     assert days_at_once([MESSAGES_AT_ONCE + 1, 1]) == 1
     assert days_at_once([MESSAGES_AT_ONCE - 1, 1, 1]) == 2
     assert days_at_once([0] * 365) == 365
+
+
+def test_cards_that_nothing_else_tells_apart_are_told_apart_by_what_they_say() -> None:
+    """One second, one message id, many versions: no order of rows decides which is the first."""
+    other_days = [
+        card(number, EVM, reply_to=1, after_s=86_400 * (1 + number % 3)) for number in range(50)
+    ]
+    cards = [
+        card(2, MINT, reply_to=1, edited_after_s=1, by=("Rick", "Phanes")[number % 2])
+        | {"text": f"Token $X\n💰 USD: $0.00{number + 100}\n{MINT}"}
+        for number in range(50)
+    ]
+    rows = log(said(1, MINT), *cards, *other_days)
+    alone = alerts(rows)
+    (price,) = alone.alerts.drafts[0].table["card_price_usd"].to_pylist()
+    assert price == 0.00101  # of Phanes, the first by name
+    days = [DAY + timedelta(days=number) for number in range(-1, 4)]
+    for seed in range(3):
+        shuffled = rows.sample(fraction=1, shuffle=True, seed=seed)
+        assert alerts_of_days(days, shuffled, load_rules())[DAY] == alone

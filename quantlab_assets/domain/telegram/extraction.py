@@ -287,6 +287,8 @@ def _replies(
         .group_by("v")
         .agg(pl.col("raw").str.to_lowercase().unique().sort().alias("pool_keys"))
     )
+    # Versions of a card can share all of these, in another order each time: the rest decides.
+    first = [*_MESSAGE, "bot_ts_utc", "bot_message_id", "known_ts_utc", "raw_address", "card_leaks"]
     return (
         cards.card_figures(bots.join(named, on="v"), rules)
         .join(pools, on="v", how="left")
@@ -310,9 +312,7 @@ def _replies(
             "seen_at_utc",
             "ingest_source",
         )
-        .sort(
-            *_MESSAGE, "bot_ts_utc", "bot_message_id", "known_ts_utc", "raw_address", "card_leaks"
-        )
+        .sort(*first, *[column for column in _REPLIES if column not in (*first, "pool_keys")])
     )
 
 
