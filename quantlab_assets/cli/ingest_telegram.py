@@ -258,11 +258,13 @@ class _AllOf:
     def times(self, messages: Any) -> Any:
         import polars as pl
 
-        # JSON says it for sure; pages by their clock.
-        surest = sorted(self._sorted(), key=lambda one: one.given.is_html)
         ids = ["chat_id", "message_id"]
-        found = pl.concat([one.source.times(messages) for one in surest])
-        return found.unique(ids, keep="first", maintain_order=True).sort(ids)
+        found = pl.concat(
+            one.source.times(messages).with_columns(pl.lit(one.export.surety).alias("surety"))
+            for one in self._sorted()
+        )
+        surest = found.sort("surety", "ts_utc", descending=[False, True])
+        return surest.unique(ids, keep="first", maintain_order=True).drop("surety").sort(ids)
 
     def unreadable(self, source: Any) -> Any:
         return self._by_hash[source.sha256].source.unreadable(source)

@@ -41,6 +41,19 @@ class Export:
         told = hashlib.sha256(canonical_json(dict(self.reading))).hexdigest()
         return f"{self.source.sha256} {told[:16]}"
 
+    @property
+    def surety(self) -> int:
+        """How sure its times are, the less the surer: JSON's, those of a clock that was given, that
+        evidence speaks for, that it speaks for half the year only, labels."""
+        if not self.reading:
+            return 0
+        clock = self.reading["clock"]
+        if clock["basis"] == "given":
+            return 1
+        if clock["basis"] == "unconfirmed":
+            return 4
+        return 3 if clock["undecided_messages"] else 2
+
 
 @dataclass(frozen=True, slots=True)
 class ExportedMessages:
@@ -82,8 +95,8 @@ class AlertSource(Protocol):
     def times(self, messages: pl.DataFrame) -> pl.DataFrame:
         """When messages (`chat_id`, `message_id`) were posted, by the surest clock of all exports
         that have them: JSON's, else one that was given, else one that evidence speaks for, else
-        labels; of equals the earliest time. Columns `chat_id`, `message_id`, `ts_utc`, a row for
-        each message that an export has."""
+        labels; of equals the latest time, so that nothing is known too early. Columns `chat_id`,
+        `message_id`, `ts_utc`, a row for each message that an export has."""
 
     def unreadable(self, source: SourceFile) -> pl.DataFrame:
         """Records of one export that could not be read as messages; columns of the type

@@ -159,6 +159,18 @@ def test_json_moves_what_a_wrong_clock_put_elsewhere(run: Run, tmp_path: Path) -
     assert calls(run) == [(f"5:1:{MINT}", MINT, "2025-11-07T23:56:40Z", "x")]
 
 
+def test_of_two_clocks_that_nothing_speaks_for_the_later_time_counts(
+    run: Run, tmp_path: Path
+) -> None:
+    for label in ("UTC+10:00", "UTC+11:00"):
+        write(tmp_path / label / "messages.html", [Html(1, NOON, MINT, label=label)])
+    for lake, way in (("a", ("UTC+10:00", "UTC+11:00")), ("b", ("UTC+11:00", "UTC+10:00"))):
+        for label in way:
+            run("ingest", "telegram", str(tmp_path / label), "--chat-id", "5", lake=lake)
+    assert calls(run, "a") == calls(run, "b")
+    assert calls(run, "a")[0][2] == "2025-11-07T02:00:00Z"
+
+
 def test_the_setting_is_what_nothing_else_was_told(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ class InMemoryAlertSource:
             pl.concat([nothing, *posted])
             .join(messages.select(ids).unique(), on=ids, how="semi")
             .group_by(ids)
-            .agg(pl.col("ts_utc").min())
+            .agg(pl.col("ts_utc").max())
             .sort(ids)
         )
 

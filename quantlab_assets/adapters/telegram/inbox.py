@@ -124,12 +124,12 @@ class TelegramInbox:
             pl.scan_parquet(spooled.folder / _MESSAGES)
             .select(*ids, "ts_utc")
             .join(wanted, on=ids, how="semi")
-            .with_columns(pl.lit(_surety(spooled.export), pl.Int64).alias("surety"))
+            .with_columns(pl.lit(spooled.export.surety, pl.Int64).alias("surety"))
             for spooled in self._spooled()
         ]
         return (
             pl.concat([nothing.lazy().with_columns(pl.lit(0, pl.Int64).alias("surety")), *found])
-            .sort("surety", "ts_utc")
+            .sort("surety", "ts_utc", descending=[False, True])
             .group_by(ids, maintain_order=True)
             .agg(pl.col("ts_utc").first())
             .sort(ids)
@@ -263,13 +263,6 @@ class TelegramInbox:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _surety(export: Export) -> int:
-    """How sure the times of an export are: the less the surer."""
-    if not export.reading:
-        return 0
-    return {"given": 1, "confirmed": 2, "inferred": 2}.get(export.reading["clock"]["basis"], 3)
 
 
 def export_of_pages(pages: Sequence[SourceFile], name: str) -> SourceFile:
