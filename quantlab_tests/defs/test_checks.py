@@ -154,6 +154,16 @@ def test_messages_that_are_all_accounted_for_pass(store):
     assert accounting(store, told(messages_seen=3, ignored=1, calling=1, quarantined=1)).passed
 
 
+def test_alerts_that_were_made_without_their_quarantine_pass(store):
+    messages = draft("telegram_messages", f"chat=1/day={DAY}", message(1), message(2))
+    hold(store, "telegram_messages", DAY, messages)
+    hold(store, "alerts", DAY, draft("alerts_v1", f"day={DAY}/chain=solana", call(1)))
+    told_of_both = told(messages_seen=2, calling=1, quarantined=1)
+    assert accounting(store, told_of_both).passed
+    hold(store, "alerts_quarantine", DAY)
+    assert failing(accounting(store, told_of_both)) == [DAY]
+
+
 @pytest.mark.parametrize(
     "parts",
     [
