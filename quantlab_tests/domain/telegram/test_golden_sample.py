@@ -17,7 +17,8 @@ GOLDEN = Path(__file__).with_name("golden_sample.csv")
 def days(tmp_path_factory: pytest.TempPathFactory) -> list[Extraction]:
     sample = files("quantlab_assets") / "sample" / "telegram"
     with as_file(sample) as folder:
-        inbox = TelegramInbox(folder, tmp_path_factory.mktemp("spool"))
+        spool = tmp_path_factory.mktemp("spool")
+        inbox = TelegramInbox(folder, spool, only={"result.json"})
         [export] = inbox.exports()
         messages = pl.concat(inbox.read(day)[0].messages for day in export.days)
     at = pl.col("ts_utc")
