@@ -109,8 +109,8 @@ def test_wrong_requests_are_refused(lab: Lab) -> None:
         build(ProjectionTable("c", "ohlcv_slice_v2", (alerts,)))
     with pytest.raises(ValidationFailed, match="not both"):
         build(ProjectionTable("c", "alerts_v1", (alerts,), selector=ArtifactSelector()))
+    days = ArtifactSelector(first_day=T0.date())
     with pytest.raises(ValidationFailed, match="no day"):
-        days = ArtifactSelector(first_day=T0.date())
         build(ProjectionTable("c", "experiment_metrics", selector=days))
     with pytest.raises(NotFound):
         build(ProjectionTable("c", "ohlcv_slice_v2", ("0" * 32,)))

@@ -33,9 +33,7 @@ def artifacts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Art
     """The artifacts that exist, by their own ids; aliases are not followed."""
     rows: list[Row[Any]] = []
     for some in in_lists(ids):
-        rows += connection.execute(
-            select(artifacts).where(artifacts.c.artifact_id.in_(some))
-        ).all()
+        rows += connection.execute(select(artifacts).where(artifacts.c.artifact_id.in_(some))).all()
     return {artifact.artifact_id: artifact for artifact in to_artifacts(connection, rows)}
 
 
