@@ -287,7 +287,8 @@ class Lake:
     ) -> "tuple[CandleReader, CandleTarget]":
         """Candle files somebody gives, and where they go: the inbox, or the ClickHouse.
 
-        Raises `NotFound` and `ValidationFailed` for paths that are no candle files.
+        Raises `NotFound` and `ValidationFailed` for paths that are no candle files, or whose
+        volumes are in another unit than those of the ClickHouse.
         """
         from quantlab_assets.adapters.candle_files.intake import CandleIntake, GivenFiles
         from quantlab_assets.adapters.candle_files.naming import MAPPING_NAME
@@ -300,7 +301,9 @@ class Lake:
 
         connection = Connection(self.settings.candle_database or "")
         mapping = read_mapping(self.settings.clickhouse_mapping)
-        return GivenFiles(paths), CandleInserter(connection, mapping, dry_run=dry_run)
+        files = GivenFiles(paths)
+        files.check_volume_unit(mapping.volume_unit)
+        return files, CandleInserter(connection, mapping, dry_run=dry_run)
 
     def candle_dataset(self, folder: Path) -> "CandleDataset":
         """A folder of candles for other tools, made from slices."""
@@ -350,10 +353,12 @@ class Lake:
         """Candles of a token with `start <= ts < end` over all active slices, by time.
 
         Where slices and intervals overlap, the finest interval is taken, by the same rule as in the
-        simulation (docs/simulation.md).
+        simulation (docs/simulation.md). One address on several networks is several tokens: then
+        there is one candle a moment and `token_chain`, those of no known network by themselves.
         """
         import polars as pl
 
+        from quantlab_assets.domain.slices import windows_of
         from quantlab_assets.simulation.candles import one_candle_a_moment
 
         start, end = _utc(start, "start"), _utc(end, "end")
@@ -361,7 +366,15 @@ class Lake:
         frame = self._active("ohlcv_slice_v2", start, end, tags={"token": address}).filter(
             (pl.col("token_address") == address) & (pl.col("ts") >= start) & (pl.col("ts") < end)
         )
-        return one_candle_a_moment(frame.collect()).lazy()
+        candles = frame.collect()
+        slices = self.store.list_artifacts(
+            ArtifactFilter(artifact_type="ohlcv_slice_v2", status="active", tags={"token": address})
+        ).artifacts
+        networks = windows_of(one.logical_key for one in slices)["token_chain"]
+        if networks.drop_nulls().n_unique() < 2:
+            return one_candle_a_moment(candles).lazy()
+        merged = [one_candle_a_moment(part) for part in candles.partition_by("token_chain")]
+        return pl.concat([candles.clear(), *merged]).lazy().sort("ts", "token_chain")
 
     def trades(self, experiment_id: str) -> "pl.DataFrame":
         """The trades of a completed experiment. Raises `NotFound`."""

@@ -8,13 +8,23 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from quantlab_assets.cli.output import FORMULA_STARTS, Column, console, write_fields, write_table
+from quantlab_assets.cli.output import (
+    FORMULA_STARTS,
+    Column,
+    console,
+    printable,
+    write_fields,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 NULL = "NULL"
 """What a table shows where there is no value: empty text is empty."""
+
+UNPRINTABLE = r"[\p{Cc}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2069}\x{feff}]+"
+"""What `printable` takes out of text, as Polars writes it."""
 
 _BETWEEN_COLUMNS = 2
 
@@ -24,12 +34,17 @@ def write_frame(frame: "pl.DataFrame", *, numbers: Sequence[str] = (), missing: 
 
     `numbers` names columns of text that stand to the right, as numbers do.
     """
+    import polars as pl
+
     target = console()
+    kinds, decimals = frame.schema, pl.selectors.decimal()
+    # As text: Python's decimals would be rounded, and written with an exponent.
+    frame = frame.with_columns(decimals.cast(pl.String))
     columns = [
         Column(
             name,
             show=_shown,
-            right=frame[name].dtype.is_numeric() or name in numbers,
+            right=kinds[name].is_numeric() or name in numbers,
             heading=name,
         )
         for name in frame.columns
@@ -49,6 +64,10 @@ def write_csv(frames: Iterable["pl.DataFrame"]) -> None:
     starts = "".join(re.escape(start) for start in FORMULA_STARTS)
     formula = re.compile(f"[{starts}]")
     for i, frame in enumerate(frames):
+        if sys.stdout.isatty():
+            # A program gets cells as they are; a terminal would obey them.
+            texts = pl.selectors.string()
+            frame = frame.with_columns(texts.str.replace_all(UNPRINTABLE, " ")).rename(printable)
         # Wherever a spreadsheet would read a formula: the rule of every CSV that is printed.
         harmless = frame.with_columns(
             pl.when(pl.col(name).str.contains(f"^[{starts}]"))

@@ -635,6 +635,23 @@ def test_two_processes_building_one_projection_do_not_disturb_each_other(
         assert list(pool.map(build, range(8))) == [200] * 8
 
 
+@pytest.mark.parametrize("column", ["rowid", "file_row_number"])
+def test_a_column_with_a_name_that_duckdb_gives_itself_is_refused(
+    column: str, tmp_path: Path, folder: Folder
+) -> None:
+    odd = ArtifactType(
+        name="odd",
+        schema_version=1,
+        schema=pa.schema([pa.field(column, pa.int64())]),
+        sort_keys=(column,),
+        keys=("day={day}",),
+    )
+    types = TypeRegistry((ALERTS, odd))
+    projections = DuckdbProjections(tmp_path / "cache", folder, folder, types)  # type: ignore[arg-type]
+    with pytest.raises(ValidationFailed, match=column):
+        projections.build(request(ProjectionTable("t", "odd", ())))
+
+
 def test_an_unknown_column_type_is_refused(tmp_path: Path, folder: Folder) -> None:
     odd = ArtifactType(
         name="odd",

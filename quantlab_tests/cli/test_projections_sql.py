@@ -84,6 +84,28 @@ def test_json_has_columns_by_their_names_and_null_for_what_it_lacks(lab: Shell) 
     assert ask(lab, query, "--format", "jsonl").lines == rows
 
 
+def test_a_row_with_numbers_that_json_lacks_keeps_every_digit_of_the_others(lab: Shell) -> None:
+    exact = "12345678901234567890123456789.25"
+    query = f"SELECT {exact}::DECIMAL(38, 2) AS d, '-inf'::DOUBLE AS i, 'a \"NaN' AS t"
+    done = ask(lab, query, "--format", "jsonl")
+    assert done.out == f'{{"d":{exact},"i":null,"t":"a \\"NaN"}}\n'
+
+
+def test_csv_at_a_terminal_holds_no_control_characters(
+    lab: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT chr(27) || '[31mred' || chr(8238) AS \"a\x07b\""
+    assert "\x1b" in ask(lab, query, "--format", "csv").out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert ask(lab, query, "--format", "csv").out == '"a b"\n" [31mred "\n'
+
+
+def test_a_table_has_every_digit_of_a_whole_number(lab: Shell) -> None:
+    largest = "170141183460469231731687303715884105727"
+    assert largest in ask(lab, f"SELECT {largest}::HUGEINT AS v").out
+    assert "1" + "0" * 30 in ask(lab, f"SELECT 1{'0' * 30}::HUGEINT AS v").out
+
+
 @pytest.mark.parametrize(
     ("value", "text", "json"),
     [
@@ -216,6 +238,11 @@ def test_no_query_runs_unless_all_of_them_only_read(lab: Shell) -> None:
         "PREPARE p AS SELECT 1",
         "EXECUTE p",
         "EXPLAIN ANALYZE INSERT INTO notes SELECT * FROM notes",
+        "EXPLAIN ANALYZE CREATE TEMP TABLE notes AS SELECT 1",
+        "EXPLAIN (ANALYZE) CREATE TEMP TABLE mine AS SELECT 1",
+        "CREATE TEMP TABLE mine AS PIVOT notes ON count",
+        "UPDATE EXTENSIONS",
+        "SELECT * FROM enable_logging('QueryLog', storage='file')",
         "SELECT * FROM read_csv('{secret}')",
         "SELECT * FROM read_text('{secret}')",
         "SELECT * FROM read_blob('{secret}')",
@@ -264,6 +291,7 @@ def files(folder: Path) -> list[Path]:
         ("SELECT 'a'::INTEGER", "Could not convert"),
         ("SELECT error('mine') FROM range(1)", "mine"),
         ("SELECT $1", "parameters"),
+        ("SELECT uuid(1)", "explicit type casts.\n"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do(lab: Shell, query: str, says: str) -> None:

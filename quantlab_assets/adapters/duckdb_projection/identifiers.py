@@ -9,9 +9,14 @@ from quantlab_assets.domain.errors import ValidationFailed
 
 IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}", re.ASCII)
 
-RESERVED_NAMES: Final = frozenset({"system", "temp", "stored", "experiments"})
-"""What no projection can be called: DuckDB's own catalogues, the schema of stored candles, and the
-projection of the ledger."""
+RESERVED_NAMES: Final = frozenset(
+    {
+        *("system", "temp", "memory", "main", "information_schema", "pg_catalog"),
+        *("stored", "experiments"),
+    }
+)
+"""What no projection can be called: DuckDB's own catalogues and schemas, the schema of stored
+candles, and the projection of the ledger."""
 
 _TYPES: Final = {
     pa.int8(): "TINYINT",

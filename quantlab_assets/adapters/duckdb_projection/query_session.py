@@ -5,7 +5,6 @@ SQL type becomes what is said to DuckDB, so that no decoder meets a type that it
 """
 
 import difflib
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,16 @@ READS_ONLY: Final = (
 
 _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """DuckDB's kinds of statements that read; MULTI is what a PIVOT is made into."""
+
+_WRITING: Final = frozenset(
+    {"CREATE", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "SET", "LOAD"}
+)
+"""What can be explained, or made of a PIVOT, and does more than read, if only in memory."""
+
+_FIRST_WORD: Final = re.compile(
+    r"[\s;]*(?:EXPLAIN\b\s*(?:ANALYZE\b\s*)?(?:\([^()]*\)\s*(?=\w))?)?[\s(]*([A-Za-z]+)",
+    re.IGNORECASE,
+)
 
 _WHOLE: Final = frozenset(
     {
@@ -64,7 +73,11 @@ _TOKEN: Final = re.compile(
 )
 _LISTEN_S: Final = 0.1
 _PAUSE_S: Final = 0.02
+_HINT: Final = re.compile(r"Did you mean|Candidate.*[^:]$")
 _NUMBERS_JSON_LACKS: Final = re.compile(r"\b(?:NaN|Infinity)\b")
+_TEXT_OR_NUMBER_JSON_LACKS: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*"|(?P<lacks>-?\b(?:NaN|Infinity)\b)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +186,10 @@ class QuerySession:
         except duckdb.Error as error:
             raise self._refused(error, line=True) from error
         for statement in found:
-            kind = statement.type.name
-            if kind not in _READING:
-                raise ValidationFailed(f"{_verb(statement.query, kind)} is refused: {READS_ONLY}")
+            kind = _kind(statement)
+            verb = _verb(statement.query, kind)
+            if kind not in _READING or (kind != "SELECT" and verb in _WRITING):
+                raise ValidationFailed(f"{verb} is refused: {READS_ONLY}")
         return tuple(_without_ending(statement.query) for statement in found)
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> QueryResult:
@@ -317,7 +331,7 @@ class QuerySession:
         message = lines[0] if lines else type(error).__name__
         if message.startswith(_UNREADABLE):
             return IntegrityError(f"the projection cannot be read ({message}); rebuild it")
-        hints = [part for part in lines[1:] if part.startswith(("Did you mean", "Candidate"))]
+        hints = [part for part in lines[1:] if _HINT.match(part)]
         missing = re.search(r"Table with name (.+?) does not exist", message)
         if missing:
             # DuckDB would also offer its own catalogue tables.
@@ -343,10 +357,18 @@ def _without_ending(statement: str) -> str:
     return statement[:end]
 
 
+def _kind(statement: duckdb.Statement) -> str:
+    try:
+        return str(statement.type.name)
+    except ValueError:
+        return "this statement"  # One that the binding has no name for, such as UPDATE EXTENSIONS.
+
+
 def _verb(statement: str, kind: str) -> str:
-    """The word that a statement begins with, as somebody wrote it."""
+    """The word that a statement begins with, as somebody wrote it; of what is explained, its
+    own."""
     bare = re.sub(r"--[^\n]*|/\*.*?\*/", " ", statement, flags=re.DOTALL)
-    word = re.match(r"[\s;(]*([A-Za-z]+)", bare)
+    word = _FIRST_WORD.match(bare)
     return word[1].upper() if word else kind
 
 
@@ -404,7 +426,7 @@ def _iso(name: str, kind: str) -> str:
 
 def _finite(line: str) -> str:
     """A row without the numbers that JSON lacks, which `to_json` writes all the same."""
-    if not _NUMBERS_JSON_LACKS.search(line):
-        return line
-    row = json.loads(line, parse_constant=lambda _: None)
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _TEXT_OR_NUMBER_JSON_LACKS.sub(
+        lambda found: "null" if found["lacks"] else found[0],
+        line,
+    )

@@ -120,14 +120,19 @@ _MACROS: Final[Mapping[str, tuple[str, str]]] = {
     "MACRO price_at": (
         """
         MACRO price_at(token, moment) AS (
-            SELECT arg_max(p.close, p.ts) FROM ohlcv p
+            SELECT CASE WHEN min(CASE WHEN p.token_chain <> p.chain THEN p.token_chain END)
+                             IS NOT DISTINCT FROM
+                             max(CASE WHEN p.token_chain <> p.chain THEN p.token_chain END)
+                        THEN arg_max(p.close, p.ts) END
+            FROM ohlcv p
             WHERE p.token_address = CASE WHEN token LIKE '0x%' THEN lower(token) ELSE token END
               AND p.ts <= moment::TIMESTAMPTZ
               AND p.ts + to_seconds(p.interval_s) <= moment::TIMESTAMPTZ
         )
         """,
         "price_at(mint, ts): the close of the latest candle that had ended by then, so nothing"
-        " later is known to it; null before the first.",
+        " later is known to it; null before the first, and where they are of several networks,"
+        " which are several tokens.",
     ),
     "MACRO TABLE candles": (
         """

@@ -28,6 +28,7 @@ from quantlab_assets.ports.projection_builder import ProjectionTable
 _FILE_COLUMN: Final = "quantlab_artifact_file"
 _PLACE_COLUMN: Final = "quantlab_artifact_place"
 _ROW_COLUMN: Final = "file_row_number"
+_OWN_COLUMNS: Final = frozenset({"rowid", _FILE_COLUMN, _PLACE_COLUMN, _ROW_COLUMN})
 
 Files = Mapping[str, Path]
 """The file of each artifact, by id."""
@@ -73,6 +74,12 @@ class TablePlan:
         """The plan itself. Raises `ValidationFailed` for columns that do not fit together."""
         name, kind = self.table.name, self.artifact_type.name
         columns = [check_identifier(field.name, "column") for field in self.columns]
+        taken = sorted(_OWN_COLUMNS.intersection(columns))
+        if taken:
+            raise ValidationFailed(
+                f"table {name}: column {taken[0]!r} of {kind} has a name that DuckDB gives to rows"
+                " and files itself; it cannot be projected"
+            )
         if len(set(columns)) < len(columns):
             raise ValidationFailed(f"table {name}: a key column has the name of a column of {kind}")
         fields = frozenset[str]().union(*(form.fields for form in self.artifact_type.templates))

@@ -156,7 +156,9 @@ def test_a_link_in_the_cache_leads_nowhere(lab: Lab, tmp_path: Path) -> None:
     assert not built.path.is_symlink()
 
 
-@pytest.mark.parametrize("name", ["system", "temp", "stored", "experiments"])
+@pytest.mark.parametrize(
+    "name", ["system", "temp", "memory", "main", "pg_catalog", "stored", "experiments"]
+)
 def test_names_that_mean_something_else_are_refused(name: str, lab: Lab) -> None:
     with pytest.raises(ValidationFailed, match="name is taken"):
         lab.projections.build(of_slices(name))

@@ -125,6 +125,27 @@ def test_one_address_on_two_networks_is_two_tokens(lab: Lab) -> None:
     assert found == [("base", 2.0), ("bsc", 1.0)]
 
 
+def test_the_lakes_own_candles_keep_networks_apart_as_the_table_does(tmp_path: Path) -> None:
+    lake = open_lake(tmp_path / "lake", create=True)
+    lab = Lab(lake.store, lake.projections, lake.tracker)
+    publish_slice(lab, EVM, 60, [T0, T0 + MINUTE], [1.0, 1.5], [1.0, 1.0], network="bsc")
+    publish_slice(lab, EVM, 60, [T0], [2.0], [9.0], network="base")
+    publish_slice(lab, EVM, 60, [T0], [3.0], [99.0])
+    candles = lake.candles(EVM, T0, T0 + HOUR).collect()
+    assert_frame_equal(candles, lake.sql("FROM ohlcv ORDER BY ts, token_chain NULLS FIRST"))
+    assert candles["close"].to_list() == [3.0, 2.0, 1.0, 1.5]
+    assert lake.candles(EVM, T0 + HOUR, T0 + 2 * HOUR).collect().is_empty()
+
+
+def test_there_is_no_one_price_of_an_address_on_several_networks(lab: Lab) -> None:
+    publish_slice(lab, EVM, 60, [T0], [1.0], [1.0], network="bsc")
+    publish_slice(lab, EVM, 60, [T0 + MINUTE], [2.0], [9.0])
+    asked = "SELECT price_at($1, $2)"
+    assert ask(lab, asked, EVM, T0 + HOUR) == [(2.0,)]
+    publish_slice(lab, EVM, 60, [T0], [3.0], [9.0], network="base")
+    assert ask(lab, asked, EVM, T0 + HOUR) == [(None,)]
+
+
 def test_an_unknown_network_is_the_only_one_that_is_known(lab: Lab) -> None:
     publish_slice(lab, EVM, 60, [T0], [1.0], [1.0], network="bsc")
     publish_slice(lab, EVM, 60, [T0], [2.0], [9.0])
