@@ -154,7 +154,9 @@ def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The versions with their sender's kind as judged now, in an order that is a function of their
     content, numbered `v`; `known_ts_utc` is when the version came to be.
 
-    HTML does not tell edits: of a text that JSON has too, only JSON says since when it stood.
+    HTML does not tell edits: of a text that JSON has too, only JSON says since when it stood. One
+    that came in the place of another (JSON has the unedited text, or an earlier export shows
+    another) is known from when it was first seen.
     """
     ordered = senders.with_sender_kinds(messages, rules)
     by_time = [*_MESSAGE, "known_ts_utc", "text"]
@@ -164,11 +166,15 @@ def _versions(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     known = pl.max_horizontal(pl.coalesce("edited_ts_utc", "ts_utc"), "ts_utc")
     from_json = pl.col("ingest_source") == "telegram_json"
     told = known.filter(from_json).min().over(*_MESSAGE, "text")
+    seen = pl.col("seen_at_utc").min().over(*_MESSAGE, "text")
+    unedited = (from_json & pl.col("edited_ts_utc").is_null()).any().over(_MESSAGE)
+    came_later = unedited | (seen > pl.col("seen_at_utc").min().over(_MESSAGE))
+    untold = pl.when(came_later).then(pl.max_horizontal(known, seen)).otherwise(known)
     return (
         ordered.with_columns(
             pl.when(from_json)
             .then(known)
-            .otherwise(pl.coalesce(told, known))
+            .otherwise(pl.coalesce(told, untold))
             .alias("known_ts_utc"),
             senders.is_command(pl.col("text")).alias("is_command"),
             forwarder.is_in(bots).fill_null(False).alias("bot_forward"),

@@ -22,6 +22,7 @@ from quantlab_tests.domain.telegram.chat_log import (
     NOON,
     OTHER_MINT,
     POOL,
+    SEEN,
     card,
     extracted,
     log,
@@ -264,6 +265,29 @@ class TestEdits:
 
     def test_an_address_edited_away_stays_called(self) -> None:
         found = extracted(said(1, MINT), said(1, "deleted", edited_after_s=60))
+        assert only(found.alerts)["known_ts_utc"] == NOON
+
+    @pytest.mark.parametrize("before", ["telegram_json", "telegram_html"])
+    def test_what_replaced_another_text_in_html_is_known_when_it_was_first_seen(
+        self, before: str
+    ) -> None:
+        earlier = SEEN - timedelta(days=9)
+        found = extracted(
+            said(1, "soon", source=before, seen=earlier), said(1, MINT, source="telegram_html")
+        )
+        alert = only(found.alerts)
+        assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, SEEN)
+
+    def test_an_unedited_text_refutes_another_in_html_of_the_same_hour(self) -> None:
+        found = extracted(said(1, "soon"), said(1, MINT, source="telegram_html"))
+        assert only(found.alerts)["known_ts_utc"] == SEEN
+
+    def test_what_html_shows_first_stood_from_the_posting_on(self) -> None:
+        found = extracted(
+            said(1, MINT, source="telegram_html", seen=SEEN - timedelta(days=9)),
+            said(1, f"sold {MINT}", source="telegram_html"),
+            said(1, "gone", edited_after_s=7200),
+        )
         assert only(found.alerts)["known_ts_utc"] == NOON
 
     def test_html_does_not_date_a_text_that_json_says_was_edited(self) -> None:
