@@ -113,6 +113,7 @@ def _file(given: "GivenFile", placed: "Placed") -> dict[str, Any]:
 
 def _totals(found: "CandleIngestion") -> dict[str, int]:
     counts = found.counts
+    of_refused = counts.rejected - sum(found.rejected.values())
     totals = {
         "files": len(found.files),
         "files there already": sum(placed.state == "held" for _, placed in found.files),
@@ -124,6 +125,7 @@ def _totals(found: "CandleIngestion") -> dict[str, int]:
         "duplicate rows": counts.duplicates,
         "conflicting rows": counts.conflicts,
         **{f"quarantined rows: {code}": n for code, n in found.rejected.items()},
+        **({"rows of files refused whole": of_refused} if of_refused else {}),
     }
     if found.inserted is not None:
         totals["candles new to the table"] = found.inserted.new

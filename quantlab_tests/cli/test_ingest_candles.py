@@ -172,6 +172,16 @@ class TestIntoTheInbox:
         assert f"4 candles of bsc:{EVM}; copied as bsc_{EVM}.csv" in table
         assert {"section": "totals", "name": "candles", "value": 4} in facts
 
+    def test_every_row_is_accounted_for(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / f"bsc_{EVM}.csv").write_text(lines())
+        (tmp_path / "bsc_0x2338c5.csv").write_text(lines())
+
+        facts = run(".", "--format", "jsonl").lines
+
+        totals = {one["name"]: one["value"] for one in facts if one["section"] == "totals"}
+        assert (totals["rows"], totals["candles"]) == (8, 4)
+        assert totals["rows of files refused whole"] == 4
+
 
 class TestIntoClickHouse:
     @pytest.fixture
@@ -180,10 +190,26 @@ class TestIntoClickHouse:
         monkeypatch.setenv("QUANTLAB_CANDLES", f"{dsn}&password=hunter2")
         return dsn
 
-    def test_candles_are_put_into_the_table_and_again_nothing(
+    def test_volumes_of_another_unit_than_those_of_the_table_are_an_error(
         self, run: Run, dsn: str, tmp_path: Path
     ) -> None:
+        (tmp_path / "given").mkdir()
+        (tmp_path / "given" / f"bsc_{EVM}.csv").write_text(lines())
+        (tmp_path / "given" / "candles.toml").write_text('volume_unit = "token"\n')
+
+        done = run("given")
+
+        assert done.code == 1
+        assert "volumes of these files are in token, those of the table in usd" in done.err
+        assert "QUANTLAB_CLICKHOUSE_MAPPING" in done.err
+
+    def test_candles_are_put_into_the_table_and_again_nothing(
+        self, run: Run, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         shutil.copytree(sample_path() / "candles", tmp_path / "given")
+        mapping = tmp_path / "clickhouse.toml"
+        mapping.write_text('volume_unit = "token"\n')
+        monkeypatch.setenv("QUANTLAB_CLICKHOUSE_MAPPING", str(mapping))
 
         before = run("given", "--dry-run", "--format", "json").json
         first = run("given", "--format", "json")

@@ -53,6 +53,22 @@ BATCH_BYTES: Final = 32 * 1024**2
 BATCH_FILES: Final = 200
 
 
+def read_volume_unit(path: Path) -> str | None:
+    """The unit that a `candles.toml` names: `token`, or None for US dollars; None without a file.
+
+    Raises `ValidationFailed` for a file that cannot be understood: a wrong unit is a wrong volume.
+    """
+    if not path.is_file():
+        return None
+    try:
+        unit = tomllib.loads(path.read_text("utf-8")).get("volume_unit", "usd")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ValidationFailed(f"{path}: cannot be read: {error}") from error
+    if unit not in ("usd", "token"):
+        raise ValidationFailed(f'{path}: volume_unit is "usd" or "token", not {unit!r}')
+    return None if unit == "usd" else str(unit)
+
+
 @dataclass(frozen=True, slots=True)
 class FileCheck:
     """What became of one file of the folder, for the user.
@@ -260,16 +276,7 @@ class CandleFolder:
         Raises `ValidationFailed` for a file that cannot be understood: a wrong unit is a wrong
         volume.
         """
-        path = self._folder / OPTIONS_NAME
-        if not path.is_file():
-            return None
-        try:
-            unit = tomllib.loads(path.read_text("utf-8")).get("volume_unit", "usd")
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise ValidationFailed(f"{path}: cannot be read: {error}") from error
-        if unit not in ("usd", "token"):
-            raise ValidationFailed(f'{path}: volume_unit is "usd" or "token", not {unit!r}')
-        return None if unit == "usd" else str(unit)
+        return read_volume_unit(self._folder / OPTIONS_NAME)
 
     def _read_mapping(self) -> TokenNames:
         """`tokens.csv`. One that cannot be used names nothing, and `check` says why."""

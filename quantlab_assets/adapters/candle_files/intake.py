@@ -12,6 +12,7 @@ from quantlab_assets.adapters.candle_files.folder import (
     MAX_ROWS,
     OPTIONS_NAME,
     SUFFIXES,
+    read_volume_unit,
 )
 from quantlab_assets.adapters.candle_files.naming import (
     MAPPING_NAME,
@@ -120,6 +121,17 @@ class GivenFiles:
     def read(self, path: Path) -> GivenFile:
         """See `CandleReader`."""
         return read_given(path, self._names)
+
+    def check_volume_unit(self, unit: str | None) -> None:
+        """Raises `ValidationFailed` if a `candles.toml` names another unit of volumes than `unit`,
+        that of the table they would go to (None: US dollars)."""
+        for path in self.companions:
+            if path.name == OPTIONS_NAME and (own := read_volume_unit(path)) != unit:
+                raise ValidationFailed(
+                    f"{path}: volumes of these files are in {own or 'usd'}, those of the table in"
+                    f" {unit or 'usd'}; name their unit as volume_unit in the TOML that"
+                    " QUANTLAB_CLICKHOUSE_MAPPING names"
+                )
 
 
 class CandleIntake:

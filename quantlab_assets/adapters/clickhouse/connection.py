@@ -23,7 +23,8 @@ PAUSES_S: Final = (0.2, 1.0, 4.0)
 
 _WRONG_CREDENTIALS: Final = frozenset({192, 193, 194, 516})
 _FORBIDDEN: Final = frozenset({164, 497})
-_NO_TABLE: Final = frozenset({60, 81})
+_NO_TABLE: Final = 60
+_NO_DATABASE: Final = 81
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _LONGEST: Final = 300
 _NOISE: Final = re.compile(r" \(for url [^)]*\)| \(version .*\)$| \([A-Z_]+\)(?= |$)")
@@ -39,7 +40,8 @@ class Connection:
     """A ClickHouse by its DSN: `clickhouse://` and `clickhouses://` (HTTP, HTTPS), `chdb://`.
 
     Nothing is imported or opened before the first question. What fails on the way to the server is
-    asked again after `pauses` in seconds (`PAUSES_S`); what the server refuses is not.
+    asked again after `pauses` in seconds (`PAUSES_S`); what the server refuses is not, nor what it
+    stays silent to for as long as the driver waits (300 s, or the DSN's `send_receive_timeout`).
     """
 
     def __init__(
@@ -113,6 +115,11 @@ class Connection:
             except Exception as error:
                 if not _on_the_way(error):
                     raise self._refusal(error) from None
+                if _silence(error):
+                    raise StoreUnavailable(
+                        f"ClickHouse {self.where} does not answer: {self._shown(_root(error))}; if"
+                        " it only takes long, add ?send_receive_timeout=SECONDS to QUANTLAB_CANDLES"
+                    ) from None
                 if pause is None:
                     raise StoreUnavailable(
                         f"ClickHouse {self.where} cannot be reached, or breaks off:"
@@ -162,7 +169,12 @@ class Connection:
             return StoreUnavailable(
                 f"ClickHouse {self.where}: the user may not do this: {self._shown(error)}"
             )
-        if code in _NO_TABLE:
+        if code == _NO_DATABASE:
+            return NotFound(
+                f"ClickHouse {self.where}: {self._shown(error)}; make it with CREATE DATABASE, or"
+                " leave it out of QUANTLAB_CANDLES to use the database `default`"
+            )
+        if code == _NO_TABLE:
             return NotFound(f"ClickHouse {self.where}: {self._shown(error)}")
         return StoreUnavailable(f"ClickHouse {self.where}: {self._shown(error)}")
 
@@ -245,15 +257,27 @@ def _on_the_way(error: Exception) -> bool:
     return isinstance(error, OperationalError) and not isinstance(error, ProgrammingError)
 
 
+def _silence(error: BaseException) -> bool:
+    """Whether the server took the question and then said nothing for as long as one waits."""
+    from urllib3.exceptions import ReadTimeoutError
+
+    return any(isinstance(one, ReadTimeoutError) for one in _chain(error))
+
+
 def _root(error: BaseException) -> BaseException:
     """What an error comes down to: the driver and its HTTP library wrap one another's."""
+    return _chain(error)[-1]
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what it wraps, outermost first."""
     seen: list[BaseException] = []
     while not any(error is known for known in seen):
         seen.append(error)
         reason = getattr(error, "reason", None)
         inner = reason if isinstance(reason, Exception) else error.__cause__ or error.__context__
         error = inner if isinstance(inner, Exception) and str(inner) else error
-    return error
+    return seen
 
 
 def _http_status(error: Exception) -> int | None:
