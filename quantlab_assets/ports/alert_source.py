@@ -43,16 +43,17 @@ class Export:
 
     @property
     def surety(self) -> int:
-        """How sure its times are, the less the surer: JSON's, those of a clock that was given, that
-        evidence speaks for, that it speaks for half the year only, labels."""
+        """How sure its times are, the less the surer: JSON's, those of a zone that was given, of
+        labels that were asked for, of a clock that evidence speaks for, or for half the year only,
+        of labels."""
         if not self.reading:
             return 0
         clock = self.reading["clock"]
         if clock["basis"] == "given":
-            return 1
+            return 1 if clock["zone"] else 2
         if clock["basis"] == "unconfirmed":
-            return 4
-        return 3 if clock["undecided_messages"] else 2
+            return 5
+        return 4 if clock["undecided_messages"] else 3
 
 
 @dataclass(frozen=True, slots=True)

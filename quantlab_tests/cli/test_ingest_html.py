@@ -171,6 +171,16 @@ def test_of_two_clocks_that_nothing_speaks_for_the_later_time_counts(
     assert calls(run, "a")[0][2] == "2025-11-07T02:00:00Z"
 
 
+def test_a_zone_that_is_given_for_one_export_wins_over_labels_asked_for_of_another(
+    run: Run, tmp_path: Path
+) -> None:
+    one = write(tmp_path / "one" / "messages.html", SIMPLE)
+    run("ingest", "telegram", str(one), "--chat-id", "5", "--timezone", "label")
+    two = write(tmp_path / "two" / "messages.html", [*SIMPLE, Html(3, NOON + 70, "gm")])
+    run("ingest", "telegram", str(two), "--chat-id", "5", "--timezone", "Europe/Berlin")
+    assert [when for _, _, when, _ in calls(run)] == ["2025-11-07T11:00:00Z"]
+
+
 def test_the_setting_is_what_nothing_else_was_told(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

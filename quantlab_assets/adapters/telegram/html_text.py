@@ -45,7 +45,8 @@ _JSON_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t"
 }
 _ANY_TAG: Final = re.compile(_TAG)
 _MENTION: Final = re.compile(
-    r'(<a href="(?:https?://t\.me/[^"]*)?"(?: onclick="return ShowMentionName\(\)")?>)([^<]*)(</a>)'
+    r'(<a href="(?:https?://t\.me/[^"]*)?"(?: onclick="return ShowMentionName\(\)")?>)(.*?)(</a>)',
+    re.DOTALL,
 )
 
 
@@ -142,7 +143,7 @@ def without_people(markup: str, rename: Callable[[str], str]) -> str:
     """The markup with the people renamed whom Telegram marks as mentioned."""
 
     def renamed(found: re.Match[str]) -> str:
-        text = html.unescape(found[2])
+        text = html.unescape(_ANY_TAG.sub("", found[2]))
         if "ShowMentionName" not in found[1] and not text.startswith("@"):
             return found[0]
         return found[1] + html.escape(rename(text), quote=False) + found[3]

@@ -495,10 +495,13 @@ def _warnings(clock: Clock) -> Iterator[str]:
             "off for half the year: give --timezone if you know the zone"
         )
     if clock.basis == "given" and (wrong > (1 - AGREEMENT) * clock.callbacks or clock.refuting):
-        yield (
-            f"{wrong} of {clock.callbacks} bots' buttons contradict {named}, and {clock.refuting} "
-            "cards would have been refreshed before they were posted"
-        )
+        against = []
+        if wrong:
+            against.append(f"{wrong} of {clock.callbacks} bots' buttons contradict {named}")
+        if clock.refuting:
+            cards = "1 card" if clock.refuting == 1 else f"{clock.refuting} cards"
+            against.append(f"by {named}, {cards} would have been refreshed before being posted")
+        yield "; ".join(against)
     if clock.guessed:
         yield (
             f"{clock.guessed} messages are in an hour that the clock showed twice, and nothing "

@@ -321,6 +321,7 @@ class TestPseudonyms:
 
     def test_no_person_is_named(self, tmp_path: Path) -> None:
         markup = 'hi <a href="" onclick="return ShowMentionName()">Zoe &amp; Co</a> '
+        markup += '<a href="" onclick="return ShowMentionName()"><b>Zoe</b>\n</a> '
         markup += (
             '<a href="https://t.me/zoe">@zoe</a> <a href="https://t.me/rick_bot">@rick_bot</a>'
         )

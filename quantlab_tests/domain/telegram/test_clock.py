@@ -195,6 +195,14 @@ def test_a_zone_that_is_given_wins_and_is_told_when_evidence_is_against_it() -> 
     assert "contradict Europe/Berlin" in found.warnings[0]
 
 
+def test_what_is_against_a_clock_that_is_given_is_told_as_it_is() -> None:
+    moments = every(datetime(2025, 1, 3, tzinfo=UTC), 1, 10)
+    found = read("Australia/Sydney", moments, 10, {4: 607}, "label").clock
+    assert found.warnings == (
+        "by the labels, 1 card would have been refreshed before being posted",
+    )
+
+
 def test_labels_that_are_asked_for_win() -> None:
     found = read("Australia/Sydney", YEAR, 10, CARDS, "label")
     assert found.utc.tolist() == (written("Australia/Sydney", YEAR) - 10 * HOUR).tolist()
