@@ -1,5 +1,6 @@
 """`quantlab projections sql`: ask a projection, in one line, a script or a conversation."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from quantlab_assets.adapters.duckdb_projection.query_session import QueryResult
+    from quantlab_assets.ports.projection_builder import Projection
 
 TABLE_ROWS: Final = 100
 """Rows of a result that a table shows, unless told otherwise."""
 
 PLAN: Final = ["explain_key", "explain_value"]
 """The columns of what EXPLAIN gives."""
+
+_NAMED_BY_CONTENT: Final = re.compile(r"p_[0-9a-f]{32}", re.ASCII)
 
 MAX_SCRIPT: Final = 1_000_000
 """Bytes of a script: more is a file that was given by mistake."""
@@ -218,6 +222,19 @@ def _script(query: str | None, script: Path | None) -> str:
     return text
 
 
+def _when_stale(held: "Projection") -> str:
+    chosen = any(table.selector is not None for table in held.request.tables)
+    if chosen and not _NAMED_BY_CONTENT.fullmatch(held.projection_id):
+        return (
+            "something in it was superseded; build it anew with:"
+            f" quantlab projections rebuild {held.projection_id}"
+        )
+    return (
+        "something in it was superseded; it keeps what it was made of, so build one of what is"
+        " active with: quantlab projections build"
+    )
+
+
 def _built(lake: Lake, projection_id: str | None) -> str:
     """The projection to ask, built if it must be: messages about it go to stderr."""
     from quantlab_assets.handlers.build_projection import RESEARCH_PROJECTION
@@ -229,10 +246,7 @@ def _built(lake: Lake, projection_id: str | None) -> str:
     elif lake.projections.exists(projection_id):
         held = {one.projection_id: one for one in lake.projections.list()}.get(projection_id)
         if held is not None and held.stale:
-            say(
-                f"{projection_id} is stale: something in it was superseded; build it anew with:"
-                f" quantlab projections rebuild {projection_id}"
-            )
+            say(f"{projection_id} is stale: {_when_stale(held)}")
         return projection_id
     else:
         try:

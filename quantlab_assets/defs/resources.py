@@ -4,8 +4,11 @@ Settings come from the environment when a step starts, not when definitions load
 named in `build_defs`.
 """
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
@@ -35,12 +38,24 @@ CandleFileCheck = FileCheck
 """What became of one candle file."""
 
 
-def research_database(settings: Settings) -> DuckDBResource:
+class ResearchDatabase(DuckDBResource):
+    """A DuckDB file whose times are read as UTC, whatever the zone of the machine."""
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Any]:
+        """An open connection, closed on leaving."""
+        with super().get_connection() as connection, closing(connection):
+            # Not among the options of a connection: DuckDB has time zones only once it is open.
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+
+
+def research_database(settings: Settings) -> ResearchDatabase:
     """The file of `research_projection` for assets that query it: read-only, and only once built.
 
     An asset that uses it depends on `research_projection`.
     """
-    return DuckDBResource(
+    return ResearchDatabase(
         database=str(settings.projection_cache / f"{RESEARCH_PROJECTION}.duckdb"),
         connection_config={"access_mode": "READ_ONLY"},
     )

@@ -393,3 +393,11 @@ def test_a_stale_projection_says_so(own: Shell) -> None:
     assert done.json == [{"n": 5}]
     assert "stale" in done.err
     assert "quantlab projections rebuild lab" in done.err
+
+
+def test_what_a_rebuild_would_leave_stale_is_not_told_to_be_rebuilt(own: Shell) -> None:
+    built = own("projections", "build", "--type", "notes", "--format", "json").json
+    own.publish(1, "2025-05-01T12:00:00Z,new,,,,")
+    done = own("projections", "sql", "--projection", built["projectionId"], "FROM notes")
+    assert done.code == 0
+    assert "is stale: something in it was superseded; it keeps what it was made of" in done.err

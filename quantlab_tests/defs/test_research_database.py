@@ -31,6 +31,12 @@ def test_an_asset_queries_the_research_projection(
     assert ask(demo_lake, "select count(*) from alerts", instance) == 30
 
 
+def test_its_times_are_utc_whatever_the_zone_of_the_machine(
+    demo_lake: Path, instance: dg.DagsterInstance
+) -> None:
+    assert ask(demo_lake, "select current_setting('TimeZone')", instance) == "UTC"
+
+
 @pytest.mark.parametrize(
     "sql", ["create table mine (x int)", "delete from alerts", "drop table alerts"]
 )

@@ -76,7 +76,8 @@ def check_room(
     if needed - there + size_in_bytes(limits.free_disk) > free:
         raise StoreUnavailable(
             f"projection {name} would take about {_shown(needed)}, and the disk of {folder} has"
-            f" {_shown(free)} left: free disk space, dispose of projections, or select less"
+            f" {_shown(free)} left, {limits.free_disk} of which are kept free: free disk space,"
+            " dispose of projections, or select less"
         )
 
 
