@@ -120,7 +120,7 @@ def extract_alerts(
     replies = _replies(versions, _versions(lookahead, rules), posts, rules)
 
     pools = _pools(mentions, replies)
-    own = _own_tokens(mentions, pools)
+    own = _answered_before(_own_tokens(mentions, pools), replies)
     pairs = pl.concat(
         [mentions.filter(pl.col("role") == "pair").select(_MESSAGE), pools.select(_MESSAGE)]
     ).unique()
@@ -354,6 +354,30 @@ def _own_tokens(mentions: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
             _agreed("network"),
         )
         .rename({"address": "mint"})
+    )
+
+
+def _answered_before(own: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
+    """The tokens that messages name, known from a bot's answer where all bots answered with that
+    token before the message named it: an edit brought the address to the message only later."""
+    answers = (
+        replies.group_by(_MESSAGE)
+        .agg(
+            pl.struct("chain", "mint").n_unique().alias("tokens"),
+            pl.col("chain", "mint").first(),
+            pl.col("known_ts_utc").min().alias("answered"),
+        )
+        .filter(pl.col("tokens") == 1)
+        .drop("tokens")
+    )
+    before = pl.col("answered") < pl.col("known_ts_utc")
+    return (
+        own.join(answers, on=[*_MESSAGE, "chain", "mint"], how="left", maintain_order="left")
+        .with_columns(
+            pl.when(before).then("answered").otherwise("known_ts_utc").alias("known_ts_utc"),
+            pl.when(before).then(pl.lit("bot_reply")).otherwise("mint_source").alias("mint_source"),
+        )
+        .drop("answered")
     )
 
 

@@ -278,6 +278,21 @@ class TestEdits:
         alert = only(found.alerts)
         assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, SEEN)
 
+    def test_what_a_bot_answered_with_is_known_before_an_edit_brings_it(self) -> None:
+        edited = said(1, MINT, edited_after_s=900)
+        alert = only(extracted(said(1, "$ZKSL"), edited, card(2, MINT, reply_to=1)).alerts)
+        assert (alert["known_ts_utc"], alert["mint_source"]) == (
+            NOON + timedelta(seconds=1),
+            "bot_reply",
+        )
+        other = card(3, OTHER_MINT, reply_to=1, by="Phanes")
+        disputed = extracted(said(1, "$ZKSL"), edited, card(2, MINT, reply_to=1), other)
+        alert = only(disputed.alerts)
+        assert (alert["known_ts_utc"], alert["mint_source"]) == (
+            NOON + timedelta(seconds=900),
+            "text",
+        )
+
     def test_an_unedited_text_refutes_another_in_html_of_the_same_hour(self) -> None:
         found = extracted(said(1, "soon"), said(1, MINT, source="telegram_html"))
         assert only(found.alerts)["known_ts_utc"] == SEEN
