@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.type_registry import TypeRegistry
-from quantlab_assets.settings import TIMEZONE_VARIABLE, TYPES_VARIABLE, Settings
+from quantlab_assets.settings import (
+    TIMEZONE_VARIABLE,
+    TYPES_VARIABLE,
+    WINDOW_VARIABLE,
+    Settings,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
     from quantlab_assets.domain.artifact_types import ArtifactType
+    from quantlab_assets.domain.slices import SliceWindow
     from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
     from quantlab_assets.domain.telegram.rules import Rules
     from quantlab_assets.lake_experiments import Experiments
@@ -268,6 +274,30 @@ class Lake:
         from quantlab_assets.adapters.candle_files import CandleFolder
 
         return CandleFolder(folder, self.settings.candle_index)
+
+    @property
+    def slice_window(self) -> "SliceWindow":
+        """How far slices reach around calls. Raises `ValidationFailed` for an impossible window."""
+        from quantlab_assets.domain.coverage import MAX_HORIZON_H
+        from quantlab_assets.domain.slices import SliceWindow
+
+        minutes = self.settings.slice_window_min
+        if not minutes:
+            return SliceWindow()
+        longest = MAX_HORIZON_H * 60
+        if len(minutes) != 2 or max(minutes) > longest or minutes[0] < 0 or minutes[1] <= 0:
+            raise ValidationFailed(
+                f"{WINDOW_VARIABLE}: give the minutes before the first call and those after the"
+                f" last, such as 260,2880; at most {longest}"
+            )
+        return SliceWindow(pre_s=minutes[0] * 60, post_s=minutes[1] * 60)
+
+    @property
+    def coverage_horizons(self) -> tuple[int, ...]:
+        """The horizons of coverage, hours after a call (before it if negative)."""
+        from quantlab_assets.domain.coverage import HORIZONS_H
+
+        return self.settings.coverage_horizons_h or HORIZONS_H
 
     @property
     def candle_database(self) -> "ClickHouseCandles":

@@ -18,6 +18,8 @@ LAKE_VARIABLE: Final = "QUANTLAB_LAKE"
 DAGSTER_HOME_VARIABLE: Final = "DAGSTER_HOME"
 TYPES_VARIABLE: Final = "QUANTLAB_TYPES_MODULE"
 TIMEZONE_VARIABLE: Final = "QUANTLAB_TIMEZONE"
+WINDOW_VARIABLE: Final = "QUANTLAB_SLICE_WINDOW"
+HORIZONS_VARIABLE: Final = "QUANTLAB_HORIZONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Settings:
     `types_module` is the Python module that has the user's own artifact types. `projection_budget`
     is how large the projection cache may become, such as `50GB`, before the least recently used
     projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
-    ClickHouse hold candles.
+    ClickHouse hold candles. `slice_window_min` are the minutes a slice reaches before the first and
+    after the last call, `coverage_horizons_h` the hours coverage is measured for; empty: the
+    defaults (docs/candles.md).
     """
 
     lake: Path
@@ -49,6 +53,8 @@ class Settings:
     timezone: str = "auto"
     projection_budget: str = "50GB"
     clickhouse_mapping: Path | None = None
+    slice_window_min: tuple[int, ...] = ()
+    coverage_horizons_h: tuple[int, ...] = ()
 
     @classmethod
     def from_environment(
@@ -59,7 +65,8 @@ class Settings:
         A `lake` given here wins over `QUANTLAB_LAKE` only; a variable that names one part still
         moves that part. An empty variable counts as not set.
 
-        Raises `ValidationFailed` for a candle source that is neither a folder nor a known DSN.
+        Raises `ValidationFailed` for a candle source that is neither a folder nor a known DSN, and
+        for text where numbers must be.
         """
         variables = os.environ if environ is None else environ
 
@@ -89,6 +96,8 @@ class Settings:
             timezone=variables.get(TIMEZONE_VARIABLE) or "auto",
             clickhouse_mapping=_absolute(Path(mapping)) if mapping else None,
             projection_budget=variables.get("PROJECTION_CACHE_BUDGET") or "50GB",
+            slice_window_min=_whole_numbers(WINDOW_VARIABLE, variables),
+            coverage_horizons_h=_whole_numbers(HORIZONS_VARIABLE, variables),
         )
 
     @property
@@ -213,6 +222,18 @@ def child_environment(settings: Settings, dagster_home: Path | None) -> dict[str
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.normpath(path.expanduser().absolute()))
+
+
+def _whole_numbers(variable: str, variables: Mapping[str, str]) -> tuple[int, ...]:
+    text = variables.get(variable)
+    if not text:
+        return ()
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise ValidationFailed(
+            f"{variable}: {text[:80]!r} is no list of whole numbers such as 260,2880"
+        ) from None
 
 
 def _candle_source(value: str) -> Path | str:

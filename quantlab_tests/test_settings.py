@@ -38,6 +38,8 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
             "QUANTLAB_CANDLES": "/k",
             "DAGSTER_HOME": "/d",
             "PROJECTION_CACHE_BUDGET": "2GB",
+            "QUANTLAB_SLICE_WINDOW": "60,4320",
+            "QUANTLAB_HORIZONS": "-1, 72",
         }
     )
     assert settings == Settings(
@@ -50,6 +52,8 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
         candles=Path("/k"),
         dagster_home=Path("/d"),
         projection_budget="2GB",
+        slice_window_min=(60, 4320),
+        coverage_horizons_h=(-1, 72),
     )
     assert Settings.from_environment(environ={"EXPERIMENT_DB": "/e.duckdb"}).experiment_db == Path(
         "/e.duckdb"
@@ -64,6 +68,11 @@ def test_staging_stays_on_the_file_system_of_the_artifacts() -> None:
 def test_a_lake_that_is_named_wins_over_the_variable() -> None:
     settings = Settings.from_environment(Path("/named"), environ={"QUANTLAB_LAKE": "/variable"})
     assert settings.lake == Path("/named")
+
+
+def test_numbers_must_be_numbers() -> None:
+    with pytest.raises(ValidationFailed, match="QUANTLAB_HORIZONS: 'soon' is no list of whole"):
+        Settings.from_environment(environ={"QUANTLAB_HORIZONS": "soon"})
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:

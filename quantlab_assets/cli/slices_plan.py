@@ -65,7 +65,8 @@ def plan(session: Session, first: date | None, last: date | None, output_format:
         say(NO_CALLS)
     records = []
     with progress_bar("looking at candles") as progress:
-        for done, found in enumerate(plan_export(lake.store, lake.candle_source, days)):
+        planned = plan_export(lake.store, lake.candle_source, days, lake.slice_window)
+        for done, found in enumerate(planned):
             progress(done + 1, len(days))
             records += [
                 {**asdict(one), "coverage": one.rows / one.expected if one.expected else None}

@@ -125,14 +125,16 @@ def candle_tick(
             refused.append(RefusedFile(file, reason))
         elif check is not None and check.source is not None and check.source.size == file.size:
             named[file] = check
-    store = lake.lake.store
+    store, window = lake.lake.store, lake.lake.slice_window
     compared: dict[date, bool] = {}
     for number, (file, check) in enumerate(named.items()):
         if number and clock() > stop:
             break
         called = days_calling(store, _tokens(check))
         unseen = [day for day in called if day not in compared]
-        changed = days_with_new_slices(store, "ohlcv_slices", folder, unseen) if unseen else ()
+        changed: tuple[date, ...] = ()
+        if unseen:
+            changed = days_with_new_slices(store, "ohlcv_slices", folder, unseen, window)
         compared.update((day, day in changed) for day in unseen)
         read.append(ReadFile(file, _content(check), tuple(d for d in called if compared[d])))
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=False)

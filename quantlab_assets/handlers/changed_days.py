@@ -18,8 +18,9 @@ from quantlab_assets.domain.artifacts import (
 )
 from quantlab_assets.domain.canonical_order import canonical_table
 from quantlab_assets.domain.content_hash import content_hash
+from quantlab_assets.domain.slices import SliceWindow
 from quantlab_assets.domain.telegram.union import union_messages
-from quantlab_assets.handlers.export_slices import PLAN_COLUMNS, slices_of_day
+from quantlab_assets.handlers.export_slices import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
 from quantlab_assets.handlers.ingest_messages import union_of_day
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -63,7 +64,11 @@ def days_calling(store: ArtifactStore, tokens: Collection[tuple[str, str]]) -> t
 
 
 def days_with_new_slices(
-    store: ArtifactStore, asset: str, source: CandleSource, days: Sequence[date]
+    store: ArtifactStore,
+    asset: str,
+    source: CandleSource,
+    days: Sequence[date],
+    window: SliceWindow = DEFAULT_WINDOW,
 ) -> tuple[date, ...]:
     """Those of the days whose slices would differ from what the heads of `asset` hold."""
     heads = store.get_heads(asset, [day.isoformat() for day in days])
@@ -73,7 +78,7 @@ def days_with_new_slices(
     changed = []
     for day in days:
         called = alerts.filter(pl.col("alert_ts_utc").dt.date() == day).select(PLAN_COLUMNS)
-        drafts = slices_of_day(day, called.collect(), source).drafts
+        drafts = slices_of_day(day, called.collect(), source, window).drafts
         if _ids(heads[day.isoformat()]) != {_id_of(draft) for draft in drafts}:
             changed.append(day)
     return tuple(changed)

@@ -173,6 +173,41 @@ def test_exporting_reuses_what_has_not_changed_and_supersedes_what_has(
     assert "changed" not in outcomes(run("slices", "plan", *limits)[0])
 
 
+def test_windows_and_horizons_of_ones_own(
+    run: Run, demo_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "lake"
+    shutil.copytree(demo_lake, own)
+    monkeypatch.setenv("QUANTLAB_SLICE_WINDOW", "0,4320")
+    monkeypatch.setenv("QUANTLAB_HORIZONS", "2,72")
+    day = ("--from", "2025-11-02", "--to", "2025-11-02")
+
+    planned, _ = run("slices", "plan", *day, on=own)
+    _, exported = run("slices", "export", *day, on=own)
+    run("coverage", "build", *day, on=own)
+    shown, _ = run("coverage", "show", "--horizon", "72", on=own)
+
+    # Called at 15:30:43: nothing before it, three days after it.
+    windows = {(one["windowFrom"], one["windowTo"]) for one in planned if one["outcome"] == "new"}
+    assert windows == {
+        ("2025-11-02T15:30:00Z", "2025-11-05T15:35:00Z"),
+        ("2025-11-02T15:00:00Z", "2025-11-05T16:00:00Z"),
+    }
+    assert "2 new, 0 reused; 2 superseded" in exported
+    assert [(one["month"], one["alerts"]) for one in shown] == [("2025-11", 1)]
+
+
+@pytest.mark.parametrize("window", ["260", "-1,60", "0,0", "1,9999999"])
+def test_a_window_that_cannot_be(
+    run: Run, lake: Path, monkeypatch: pytest.MonkeyPatch, window: str
+) -> None:
+    monkeypatch.setenv("QUANTLAB_SLICE_WINDOW", window)
+
+    _, told = run("slices", "plan", code=1)
+
+    assert "QUANTLAB_SLICE_WINDOW: give the minutes before the first call" in told
+
+
 def test_coverage_is_built_and_shown_worst_first(run: Run, lake: Path, tmp_path: Path) -> None:
     built, _ = run("coverage", "build", "--from", "2025-11-06", "--to", "2025-11-07")
     assert [(day["day"], day["alerts"]) for day in built] == [("2025-11-06", 9), ("2025-11-07", 9)]

@@ -43,9 +43,10 @@ def ohlcv_slices(
     with a reason; the grade of each slice is a tag.
     """
     source = lake.candle_source()
+    window = lake.lake.slice_window
 
     def slices(day: str) -> PartitionOutput:
-        return slices_of_day(date.fromisoformat(day), alerts.require(day), source)
+        return slices_of_day(date.fromisoformat(day), alerts.require(day), source, window)
 
     return dg.MaterializeResult(
         value=((day, partial(slices, day)) for day in sorted(context.partition_keys))

@@ -19,7 +19,7 @@ from quantlab_assets.domain.artifact_types import (
     COVERAGE_SUMMARY,
 )
 from quantlab_assets.domain.artifacts import PartitionOutput
-from quantlab_assets.domain.coverage_by_month import heat_map
+from quantlab_assets.domain.coverage_by_month import HEAT_MAP_HORIZON_H, heat_map
 from quantlab_assets.domain.slices import windows_of
 from quantlab_assets.handlers.analyse_coverage import (
     DayCoverage,
@@ -72,6 +72,7 @@ def coverage_analysis(
             slices,
             _newest(store, ohlcv_slices, day),
             windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(day)),
+            horizons=lake.lake.coverage_horizons,
         )
 
     days = sorted(context.partition_keys)
@@ -108,7 +109,9 @@ def _heat_map(output: PartitionOutput) -> dict[str, dg.MarkdownMetadataValue]:
     if not output.drafts:
         return {}
     summary = pl.DataFrame(output.drafts[0].table)
-    return {"heat_map": dg.MetadataValue.md(heat_map_markdown(heat_map(summary)))}
+    measured = set(summary["horizon_h"])
+    horizon = HEAT_MAP_HORIZON_H if HEAT_MAP_HORIZON_H in measured else max(measured)
+    return {"heat_map": dg.MetadataValue.md(heat_map_markdown(heat_map(summary, horizon)))}
 
 
 def _newest(store: ArtifactStore, slices: PartitionFrames, day: str) -> datetime | None:
