@@ -174,8 +174,10 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             raise
         ledger = current_ledger()
         ledger.stored.add(key.to_user_string())
+        execution = dg.AssetExecutionContext.get()
         if failed:
             _log_materialised(context, made)
+            self._check_inputs(execution)
             raise _failure(key, failed, len(expected), _not_reached(ledger.stored))
         if len(made) < len(expected):
             _log_materialised(context, made)
@@ -183,7 +185,6 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 f"{key.to_user_string()} did not produce {len(expected) - len(made)} of "
                 f"{len(expected)} partitions, the first being {min(set(expected) - made.keys())}"
             )
-        execution = dg.AssetExecutionContext.get()
         self._check_inputs(execution)
         for partition, one in made.items():
             execution.add_asset_metadata(

@@ -1,15 +1,17 @@
 """Days of alerts that share a run: what is wrong with one does not concern the others."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from quantlab_assets.definitions import build_defs
+from quantlab_assets.defs.assets import alerts
 from quantlab_assets.domain.artifacts import LineageInput
 from quantlab_assets.domain.errors import IntegrityError, NotFound
 from quantlab_tests.defs.test_sensors import Watched, export, say
-from quantlab_tests.domain.telegram.chat_log import MINT
+from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
 
 DAYS = ("2025-11-03", "2025-11-04", "2025-11-05", "2025-11-06")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -80,3 +82,24 @@ def test_a_day_depends_on_its_messages_and_the_next_days_whatever_it_was_read_wi
             LineageInput(artifact_id=of, role="loaded")
             for of in (*messages[day], *messages.get(following or "", []))
         }
+
+
+def test_a_failed_step_does_not_leave_older_results_in_the_place_of_newer_ones(
+    lake: Watched, monkeypatch: pytest.MonkeyPatch
+):
+    newer: list[dict[str, list[str]]] = []
+
+    def slowly(days: Any, messages: Any, rules: Any) -> Any:
+        monkeypatch.undo()
+        with dg.DagsterInstance.ephemeral() as another:
+            faster = Watched(Path(lake.lake.root), another)
+            more = [say(DAYS[0], 1, MINT), say(DAYS[0], 9, OTHER_MINT)]
+            (lake.telegram / "more.json").write_text(export(*more))
+            materialise(faster, ["telegram_messages", "alerts"], DAYS[0], DAYS[0])
+        newer.append(heads(lake, "alerts"))
+        return alerts.alerts_of_days(days, messages, rules)
+
+    monkeypatch.setattr(alerts, "alerts_of_days", slowly)
+    with pytest.raises(NotFound, match="1 of 5 partitions failed"):
+        materialise(lake, ["alerts"], DAYS[0], "2025-11-07")
+    assert heads(lake, "alerts")[DAYS[0]] == newer[0][DAYS[0]]
