@@ -90,7 +90,8 @@ class ChatIdentity:
             return ()
         return (
             f"nothing in it tells the chat's id; it goes by {self.chat_id}, made from its title; "
-            "give --chat-id to make it one with the chat's JSON export",
+            "give --chat-id before it is ingested to make it one with the chat's JSON export: what "
+            "is ingested stays under the id it had",
         )
 
 
