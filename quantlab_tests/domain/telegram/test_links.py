@@ -115,6 +115,16 @@ def test_a_link_needs_no_scheme() -> None:
     assert frame.select(urls_in(pl.col("t"))).item().to_list() == [f"dexscreener.com/solana/{POOL}"]
 
 
+@pytest.mark.parametrize("before", ["买", "Беру", "🔥", "é", "("])
+def test_a_link_without_a_scheme_may_stand_right_behind_other_scripts(before: str) -> None:
+    """Else its pool would be taken for a token that stands in the text."""
+    text = pl.select(separated(pl.lit(f"{before}dexscreener.com/solana/{POOL}")).alias("t"))
+    row = only(
+        text.select(urls_in(pl.col("t")).alias("in"), outside_urls(pl.col("t")).alias("out"))
+    )
+    assert row == {"in": [f"dexscreener.com/solana/{POOL}"], "out": f"{before} "}
+
+
 def test_rules_that_are_wrong_are_refused_with_one_line() -> None:
     for text in ("not toml [", "version = 1", "[senders]\nbots = 3"):
         with pytest.raises(ValidationFailed) as refused:
