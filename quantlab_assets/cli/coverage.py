@@ -76,12 +76,9 @@ def build(session: Session, first: date | None, last: date | None, output_format
     from quantlab_assets.cli.demo_progress import show_progress
     from quantlab_assets.cli.graph import open_graph
     from quantlab_assets.domain.days import contiguous
-    from quantlab_assets.handlers.plan_slices import SLICES, days_to_export
+    from quantlab_assets.handlers.plan_slices import days_to_analyse
 
-    with_slices = set(lake.store.list_head_partitions(SLICES))
-    days = [
-        day for day in days_to_export(lake.store, first, last) if day.isoformat() in with_slices
-    ]
+    days = days_to_analyse(lake.store, first, last)
     by_day: dict[date, dict[str, Any]] = {}
     if days:
         with show_progress() as progress, open_graph(lake.settings) as graph:

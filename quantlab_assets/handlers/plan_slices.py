@@ -24,7 +24,8 @@ from quantlab_assets.ports.candle_source import CandleSource
 
 ALERTS: Final = "alerts"
 SLICES: Final = "ohlcv_slices"
-"""The assets whose partitions hold a day's alerts and slices."""
+COVERAGE: Final = ("alert_forward_coverage", "coverage_gaps")
+"""The assets whose partitions hold a day's alerts, slices and coverage."""
 
 Outcome = Literal["new", "unchanged", "changed", "removed", "no_candles"]
 """What exporting would make of a slice: publish it, find it there, supersede the one of its key,
@@ -57,14 +58,32 @@ def days_to_export(
     store: ArtifactStore, first: date | None = None, last: date | None = None
 ) -> list[date]:
     """The UTC days that have calls or slices, within the limits (both included), in order."""
-    days = [
+    return _holding(store, _days_called(store, first, last), (ALERTS, SLICES))
+
+
+def days_to_analyse(
+    store: ArtifactStore, first: date | None = None, last: date | None = None
+) -> list[date]:
+    """The days of `days_to_export` whose slices were made; also those whose calls and slices are
+    gone and whose coverage must follow them."""
+    made = set(store.list_head_partitions(SLICES))
+    days = [day for day in _days_called(store, first, last) if day.isoformat() in made]
+    return _holding(store, days, (ALERTS, SLICES, *COVERAGE))
+
+
+def _days_called(store: ArtifactStore, first: date | None, last: date | None) -> list[date]:
+    """The days whose calls were looked for, within the limits."""
+    return [
         day
         for text in store.list_head_partitions(ALERTS)
         if ((day := date.fromisoformat(text)) >= (first or day)) and day <= (last or day)
     ]
-    names = [day.isoformat() for day in days]
-    alerts, slices = store.get_heads(ALERTS, names), store.get_heads(SLICES, names)
-    return [day for day, name in zip(days, names, strict=True) if alerts[name] or slices[name]]
+
+
+def _holding(store: ArtifactStore, days: Sequence[date], assets: Sequence[str]) -> list[date]:
+    """Those of the days on which any of the assets has an artifact."""
+    heads = [store.get_heads(asset, [day.isoformat() for day in days]) for asset in assets]
+    return [day for day in days if any(head[day.isoformat()] for head in heads)]
 
 
 def plan_export(

@@ -15,12 +15,14 @@ from quantlab_assets.domain.artifacts import (
     Provenance,
 )
 from quantlab_assets.domain.slices import SliceWindow
+from quantlab_assets.handlers.analyse_coverage import coverage_of_day
 from quantlab_assets.handlers.export_slices import slices_of_day
 from quantlab_assets.handlers.list_slices import SliceFilter, list_slices
 from quantlab_assets.handlers.plan_slices import (
     ALERTS,
     SLICES,
     PlannedExport,
+    days_to_analyse,
     days_to_export,
     plan_export,
 )
@@ -140,6 +142,22 @@ def test_days_are_those_that_have_calls_or_slices(store: InMemoryArtifactStore) 
     export(store, InMemoryCandles(candles(ONE, [0])), ONE)
     call(store, DAY)
     assert days_to_export(store, last=empty) == [DAY]
+
+
+def test_coverage_follows_calls_that_are_gone(store: InMemoryArtifactStore) -> None:
+    call(store, DAY, ONE)
+    call(store, DAY + timedelta(days=1), TWO)  # no slices were made of it
+    source = InMemoryCandles(candles(ONE, range(0, 30, 5)))
+    export(store, source, ONE)
+    covered = coverage_of_day(DAY, alerts(ONE), candles(ONE, range(0, 30, 5)), None)
+    publish(store, "alert_forward_coverage", DAY, covered.forward)
+    call(store, DAY)
+    export(store, source)
+
+    assert days_to_analyse(store) == [DAY]
+
+    publish(store, "alert_forward_coverage", DAY, PartitionOutput(()))
+    assert days_to_analyse(store) == []
 
 
 def test_the_list_tells_what_became_of_the_rows(store: InMemoryArtifactStore) -> None:
