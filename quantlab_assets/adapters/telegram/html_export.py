@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +24,9 @@ from quantlab_assets.adapters.telegram.html_message import (
     Said,
     UnreadableError,
     read_message,
-    read_plain,
 )
-from quantlab_assets.adapters.telegram.html_structure import PageReader, Piece
+from quantlab_assets.adapters.telegram.html_structure import PageReader, Piece, Window
+from quantlab_assets.adapters.telegram.html_template import READ
 from quantlab_assets.adapters.telegram.html_text import entities_json, text_of, without_people
 from quantlab_assets.adapters.telegram.json_export import (
     MAX_KEPT,
@@ -69,6 +69,12 @@ _RAW: Final = pl.Schema(
         "entities_json": pl.String(),
     }
 )
+_READ: Final = pl.Schema(
+    {n: t for n, t in READ.items() if n != "at"}
+    | {"page": pl.Int64(), "offset": pl.Int64(), "size": pl.Int64()}
+)
+_Inherited = tuple[str | None, str | None]
+"""Sender, and author of a forward, of the message before."""
 _ARROW: Final = pl.DataFrame(schema=_RAW).to_arrow().schema
 _CHAT_LINK: Final = r"t\.me/c/(\d{1,15})/(?:\d+/)?(\d{1,18})"
 _CALL_LINK: Final = r"call_-100(\d{1,15})_"
@@ -93,21 +99,6 @@ class ChatIdentity:
             "give --chat-id before it is ingested to make it one with the chat's JSON export: what "
             "is ingested stays under the id it had",
         )
-
-
-@dataclass(slots=True)
-class _Columns:
-    """Messages read so far, by column."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    markup: list[str] = field(default_factory=list)
-    buttons: list[str] = field(default_factory=list)
-    characters: int = 0
-
-    @property
-    def full(self) -> bool:
-        return len(self.rows) >= _BATCH_MESSAGES or self.characters >= _BATCH_CHARACTERS
 
 
 @dataclass(slots=True)
@@ -197,101 +188,81 @@ class HtmlExport:
         return self._pages[0].name if len(self._pages) == 1 else self._pages[0].parent.name
 
     def _read_pages(self) -> None:
-        columns = _Columns()
-        sender: str | None = None
-        forwarder: str | None = None
+        before: _Inherited = (None, None)
         with pa.OSFile(str(self._spool), "wb") as file, pa.ipc.new_file(file, _ARROW) as spool:
+            windows: list[pl.DataFrame] = []
             for number, path in enumerate(self._pages):
                 with path.open("rb") as page:
                     reader = PageReader(
                         path.name, page, max_bytes=self._max_record_bytes, kept_bytes=MAX_KEPT
                     )
-                    for piece in reader.pieces():
-                        try:
-                            said = _said(piece)
-                        except UnreadableError as why:
-                            sender, forwarder = why.name, None
-                            self._refuse(piece, why)
-                            continue
-                        if said is None:
-                            continue
-                        if said.joined:
-                            said.name = said.name or sender
-                            if said.forwarded and said.forwarded_from is None:
-                                said.forwarded_from = forwarder
-                        sender = said.name
-                        forwarder = said.forwarded_from
-                        self._add(columns, number, piece, said)
-                        if columns.full:
-                            spool.write(self._take(columns))
-                            columns = _Columns()
+                    for window in reader.windows():
+                        read, before = _inherited(self._read(window, number), before)
+                        windows.append(read)
+                        if _is_full(windows):
+                            spool.write(self._take(pl.concat(windows)))
+                            windows = []
                     if self._title is None:
                         self._title = reader.title
-            spool.write(self._take(columns))
+            spool.write(self._take(pl.concat([_READ.to_frame(), *windows])))
 
-    def _add(self, columns: _Columns, page: int, piece: Piece, said: Said) -> None:
-        text, markup = said.text, said.markup
-        if self._people.pseudonyms is not None and "<a" in markup:
-            markup = without_people(markup, self._people.mention)
-            text = text_of(markup)
-        columns.rows.append(
-            (
-                page,
-                piece.offset,
-                piece.size,
-                said.message_id,
-                said.service,
-                said.name,
-                said.forwarded_from,
-                said.reply_to,
-                NONE if said.local is None else said.local,
-                NONE if said.label is None else said.label,
-                NONE if said.epoch is None or said.forwarded else said.epoch,
-            )
+    def _read(self, window: Window, page: int) -> pl.DataFrame:
+        """The messages of a window in their order, as they stand there."""
+        rows: list[tuple[Any, ...]] = []
+        for at, piece in window.others:
+            try:
+                said = _said(piece)
+            except UnreadableError as why:
+                self._refuse(piece, why)
+                rows.append(_row(at, why.name))
+                continue
+            if said is not None:
+                rows.append(_row(at, said.name, said))
+        read = window.read
+        if rows:
+            others = pl.DataFrame(rows, READ, orient="row")
+            read = pl.concat([read, others]).sort("at") if read.height else others
+        if self._people.pseudonyms is not None:
+            read = self._without_people(read)
+        places = read["at"]
+        return read.drop("at").with_columns(
+            pl.lit(page, pl.Int64).alias("page"),
+            pl.Series("offset", window.offsets, pl.Int64).gather(places),
+            pl.Series("size", window.sizes, pl.Int64).gather(places),
         )
-        columns.text.append(text)
-        columns.markup.append(markup)
-        columns.buttons.append(said.buttons)
-        columns.characters += len(text) + len(markup)
 
-    def _take(self, columns: _Columns) -> pa.RecordBatch:
+    def _without_people(self, read: pl.DataFrame) -> pl.DataFrame:
+        linked = pl.col("markup").str.contains("<a", literal=True)
+        markup = pl.col("markup").map_elements(
+            lambda each: without_people(each, self._people.mention), pl.String
+        )
+        text = pl.col("markup").map_elements(text_of, pl.String)
+        named, others = read.filter(linked), read.filter(~linked)
+        renamed = named.with_columns(markup).with_columns(text.alias("text"))
+        return pl.concat([others, renamed]).sort("at")
+
+    def _take(self, frame: pl.DataFrame) -> pa.RecordBatch:
         """The messages so far, with text and entities; what tells clock and chat is set aside."""
-        names = [n for n in _RAW.names() if n not in ("text", "entities_json")]
-        plain = [*names, "local", "label", "epoch"]
-        types = {n: _RAW.get(n, pl.Int64()) for n in plain}
-        values = zip(*columns.rows, strict=True) if columns.rows else [()] * len(plain)
-        frame = pl.DataFrame(
-            [pl.Series(n, v, types[n]) for n, v in zip(plain, values, strict=True)]
-        )
-        markup = pl.Series("markup", columns.markup, pl.String)
-        buttons = pl.Series("buttons", columns.buttons, pl.String)
-        text = pl.Series("text", columns.text, pl.String)
-        long = text.str.len_chars() > MAX_TEXT
+        frame = frame.filter(pl.col("message_id").is_not_null())
+        long = frame["text"].str.len_chars() > MAX_TEXT
         if long.any():
-            for row in frame.with_columns(text=text).filter(long).iter_rows(named=True):
+            for row in frame.filter(long).iter_rows(named=True):
                 self._refuse_row(
                     row,
                     "oversized_text",
                     f"text has {len(row['text'])} characters, over {MAX_TEXT}",
                 )
-            keep = ~long
-            frame, markup, buttons, text = (
-                frame.filter(keep),
-                markup.filter(keep),
-                buttons.filter(keep),
-                text.filter(keep),
-            )
-        self._vote(frame, markup, buttons)
+            frame = frame.filter(~long)
+        self._vote(frame)
         for name, kept in (("local", self._local), ("label", self._label), ("epoch", self._epoch)):
-            kept.append(frame[name].to_numpy().astype(np.int64))
-        rows = frame.with_columns(
-            text, entities_json(markup, buttons).alias("entities_json")
-        ).select(_RAW.names())
+            kept.append(frame[name].fill_null(NONE).to_numpy().astype(np.int64))
+        entities = entities_json(frame["markup"], frame["buttons"])
+        rows = frame.with_columns(entities.alias("entities_json")).select(_RAW.names())
         table = rows.to_arrow().cast(_ARROW).combine_chunks()
         batches = table.to_batches()
         return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=_ARROW)
 
-    def _vote(self, frame: pl.DataFrame, markup: pl.Series, buttons: pl.Series) -> None:
+    def _vote(self, frame: pl.DataFrame) -> None:
         """Count what links say of the chat: own ones for sure, others perhaps.
 
         Bots link a card to the message it answers, or to itself, and name the chat in their start
@@ -301,9 +272,17 @@ class HtmlExport:
             return
         with_links = (
             frame.lazy()
-            .select("message_id", "reply_to_message_id")
-            .with_columns(pl.concat_str(markup, buttons).alias("markup"))
-            .filter(pl.col("markup").str.contains_any(["t.me/c/", "call_-100"]))
+            .select("message_id", "reply_to_message_id", "markup", "buttons")
+            .filter(
+                pl.any_horizontal(
+                    pl.col("markup", "buttons").str.contains_any(["t.me/c/", "call_-100"])
+                )
+            )
+            .select(
+                "message_id",
+                "reply_to_message_id",
+                pl.concat_str("markup", "buttons").alias("links"),
+            )
             .collect()
         )
         if with_links.is_empty():
@@ -424,12 +403,65 @@ NO_TIMES: Final[Seconds] = np.empty(0, np.int64)
 
 
 def _said(piece: Piece) -> Said | None:
-    if piece.plain is not None:
-        return read_plain(piece.plain)
     if piece.node is None:
         code, reason = piece.why or ("unknown_shape", "the record is no message")
         raise UnreadableError(code, reason)
     return read_message(piece.node, piece.attributes)
+
+
+def _row(at: int, name: str | None, said: Said | None = None) -> tuple[Any, ...]:
+    """A row of `READ`; of a message that could not be read only its place and sender."""
+    if said is None:
+        return (at, None, False, False, None, None, name, None, False, None, "", "", "", None)
+    return (
+        at,
+        said.message_id,
+        said.service,
+        said.joined,
+        said.local,
+        said.label,
+        name,
+        said.reply_to,
+        said.forwarded,
+        said.forwarded_from,
+        said.text,
+        said.markup,
+        said.buttons,
+        None if said.forwarded else said.epoch,
+    )
+
+
+def _is_full(windows: list[pl.DataFrame]) -> bool:
+    if sum(each.height for each in windows) >= _BATCH_MESSAGES:
+        return True
+    characters = sum(each["size"].sum() for each in windows)
+    return bool(characters >= _BATCH_CHARACTERS)
+
+
+def _inherited(read: pl.DataFrame, before: _Inherited) -> tuple[pl.DataFrame, _Inherited]:
+    """A window's messages, with those joined to the one before as of its sender, and a forward
+    among them as of its author; and what the next window inherits."""
+    if read.is_empty():
+        return read, before
+    same_sender = pl.col("joined") & pl.col("name").is_null()
+    same_author = pl.col("joined") & pl.col("forwarded") & pl.col("forwarded_from").is_null()
+    found = read.with_columns(
+        _from_above("name", same_sender, before[0]),
+        _from_above("forwarded_from", same_author, before[1]),
+    )
+    last = found.tail(1)
+    return found, (last["name"].item(), last["forwarded_from"].item())
+
+
+def _from_above(column: str, same: pl.Expr, before: str | None) -> pl.Expr:
+    """The column, where it is the `same` as above taken from the nearest row where it is not."""
+    row = pl.when(~same).then(pl.int_range(pl.len())).forward_fill()
+    return (
+        pl.when(row.is_null())
+        .then(pl.lit(before, pl.String))
+        .otherwise(pl.col(column).gather(row.fill_null(0)))
+        .alias(column)
+    )
 
 
 def _filled(values: Seconds, since: Seconds | None = None) -> Seconds:

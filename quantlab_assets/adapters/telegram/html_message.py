@@ -104,43 +104,18 @@ def role_of(css_class: str | None) -> Role:
     return "buttons" if "bot_buttons_table" in words else "other"
 
 
-def read_plain(found: re.Match[bytes]) -> Said:
-    """A message without markup, matched as a whole. Raises `UnreadableError`."""
-    message_id, name, reply, text = found.group("id", "name", "reply", "text")
-    sender = None if name is None else _without_bot(_plain(name))
-    try:
-        local, label = read_title(found["title"].decode())
-    except UnreadableError as why:
-        why.message_id, why.name = int(message_id), sender
-        raise
-    return Said(
-        int(message_id),
-        service=False,
-        joined=found["joined"] is not None,
-        local=local,
-        label=label,
-        name=sender,
-        reply_to=None if reply is None else int(reply),
-        text="" if text is None else _plain(text),
-    )
-
-
-def _plain(escaped: bytes) -> str:
-    text = escaped.replace(b"\r", b" ").replace(b"\n", b" ").replace(b"<br>", b"\n").decode()
-    return (html.unescape(text) if "&" in text else text).strip(_SPACE)
-
-
 def _read_body(body: LexborNode, said: Said) -> None:
-    for part in body.iter():
-        attributes = part.attributes
-        role = role_of(attributes.get("class"))
+    parts = [(role_of(part.attributes.get("class")), part) for part in body.iter()]
+    # Names come first: a message whose time cannot be read is its sender's all the same.
+    for role, part in parts:
+        if role == "name":
+            said.name = _name(part)
+    for role, part in parts:
         if role == "text":
             _read_text(part, said)
         elif role == "date":
             if said.local is None:
-                said.local, said.label = read_title(attributes.get("title"))
-        elif role == "name":
-            said.name = _name(part)
+                said.local, said.label = read_title(part.attributes.get("title"))
         elif role == "reply":
             target = _REPLY.search(part.inner_html or "")
             said.reply_to = None if target is None else int(target[1])

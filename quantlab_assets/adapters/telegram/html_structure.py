@@ -1,7 +1,8 @@
 """Cuts a page of an HTML export into its messages, in bounded memory.
 
 A window of the page is cut where Telegram Desktop begins a message, and parsed as a whole; if the
-parser sees one element for each cut, in their order, that is what the messages are. Where it does
+parser sees one element for each cut, in their order, that is what the messages are. Those written
+exactly by the template (`html_template`) need no parser. Where it does
 not (another way of writing tags, a comment or a script around messages, one that is not closed) the
 window is cut again by a scanner that knows what hides markup, and every message is parsed by
 itself, so that damage stays where it is.
@@ -13,8 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from quantlab_assets.adapters.telegram.html_template import READ, read_template
 from quantlab_assets.domain.errors import ValidationFailed
 
 MAX_TAGS: Final = 1_500
@@ -22,7 +28,7 @@ MAX_TAGS: Final = 1_500
 MAX_HEAD_BYTES: Final = 4 << 20
 """How far into a page its first message may be."""
 
-_WINDOW: Final = 1 << 20
+_WINDOW: Final = 2 << 20
 _START: Final = b'<div class="message '
 _MARK: Final = re.compile(
     rb"<(?:div\b[^<>]{0,1000}?\bclass\s*=\s*[\"']?\s*(?P<message>message)(?=[\s\"'>])"
@@ -31,19 +37,6 @@ _MARK: Final = re.compile(
     re.IGNORECASE,
 )
 """What begins a message, and what hides markup until it is closed."""
-_PLAIN: Final = re.compile(
-    rb"""<div class="message default clearfix(?P<joined> joined)?" id="message(?P<id>\d{1,18})">\s*
-(?:<div class="pull_left userpic_wrap">\s*<div class="userpic userpic\d+" style="[^"<>]*">\s*
-<div class="initials" style="[^"<>]*">[^<]*</div>\s*</div>\s*</div>\s*)?
-<div class="body">\s*
-<div class="pull_right date details" title="(?P<title>[^"<>&]*)">[^<]*</div>\s*
-(?:<div class="from_name">(?P<name>[^<&]*(?:&(?:amp|lt|gt|quot|apos);[^<&]*)*)</div>\s*)?
-(?:<div class="reply_to details">\s*In reply to <a href="[^"<>]*#go_to_message(?P<reply>\d{1,18})"
-(?: onclick="[^"<>]*")?>[^<]*</a>\s*</div>\s*)?
-(?:<div class="text">(?P<text>[^<&]*(?:(?:<br>|&(?:amp|lt|gt|quot|apos);)[^<&]*)*)</div>\s*)?
-</div>\s*</div>\s*""".replace(b"\n", b"")
-)
-"""The commonest message, just as Telegram Desktop writes it: no more than a text without markup."""
 _HIDING: Final = re.compile(
     rb"<(?:!--|script|style|textarea|title|template|xmp|iframe|noembed|noframes|plaintext)",
     re.IGNORECASE,
@@ -58,8 +51,7 @@ Attributes = Mapping[str, str | None]
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A message as it stands in its page: where, its bytes (of one over the limit the first), how
-    many it has. And its parsed element (`node`), or what was matched of a message without markup
-    (`plain`), or `why` neither could be had: code and reason.
+    many it has. And its parsed element (`node`), or `why` it could not be had: code and reason.
     """
 
     offset: int
@@ -68,7 +60,18 @@ class Piece:
     node: LexborNode | None
     attributes: Attributes
     why: tuple[str, str] | None = None
-    plain: re.Match[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Messages that follow each other in a page: where each begins, how many bytes it has. Those
+    of the template are read (rows of `html_template.READ`), the others are pieces by their place.
+    """
+
+    offsets: Sequence[int]
+    sizes: Sequence[int]
+    read: pl.DataFrame
+    others: Sequence[tuple[int, Piece]]
 
 
 class PageReader:
@@ -88,7 +91,7 @@ class PageReader:
         self._at = 0
         self._whole = False
 
-    def pieces(self) -> Iterator[Piece]:
+    def windows(self) -> Iterator[Window]:
         """Every message of the page."""
         if not self._skip_head():
             return
@@ -96,11 +99,7 @@ class PageReader:
             self._fill(_WINDOW)
             if not self._data:
                 return
-            pieces = self._quick()
-            if pieces is None:
-                yield from self._exact()
-            else:
-                yield from pieces
+            yield self._quick() or self._exact()
 
     def _fill(self, size: int) -> None:
         missing = size - len(self._data)
@@ -174,8 +173,9 @@ class PageReader:
         close = end_tag.search(self._data, mark.end())
         return -1 if close is None else close.end()
 
-    def _quick(self) -> list[Piece] | None:
-        """The messages that end in the window, parsed together; None if that is not safe."""
+    def _quick(self) -> Window | None:
+        """The messages that end in the window, those not of the template parsed together; None if
+        that is not safe."""
         data = self._data
         starts = []
         at = data.find(_START)
@@ -189,32 +189,28 @@ class PageReader:
             end = starts.pop()
             if not starts:
                 return None
-        bounds = [*starts[1:], end]
-        clean = _is_clean(data)
-        pieces: list[Piece | None] = []
-        others = []
-        for begin, stop in zip(starts, bounds, strict=True):
-            plain = _PLAIN.match(data, begin, stop) if clean else None
-            if plain is not None and plain.end() == stop:
-                content = plain[0]
-                pieces.append(Piece(self._at + begin, content, stop - begin, None, {}, None, plain))
-                continue
-            if stop - begin > self._max_bytes or data.count(b"<", begin, stop) > MAX_TAGS:
-                return None
-            others.append(data[begin:stop])
-            pieces.append(None)
-        elements = _elements(others)
+        bounds = np.array([*starts, end], np.int64)
+        sizes = np.diff(bounds)
+        if sizes.max() > self._max_bytes:
+            return None
+        texts = _texts(data, bounds)
+        read = READ.to_frame() if texts is None else read_template(texts, most_tags=MAX_TAGS)
+        left = np.delete(np.arange(len(starts)), read["at"].to_numpy()).tolist()
+        contents = [data[bounds[at] : bounds[at + 1]] for at in left]
+        if any(content.count(b"<") > MAX_TAGS for content in contents):
+            return None
+        elements = _elements(contents)
         if elements is None:
             return None
-        parsed = zip(others, elements, strict=True)
-        for at, begin in enumerate(starts):
-            if pieces[at] is None:
-                content, (node, attributes) = next(parsed)
-                pieces[at] = Piece(self._at + begin, content, len(content), node, attributes)
+        offsets = (bounds[:-1] + self._at).tolist()
+        others = [
+            (at, Piece(offsets[at], content, len(content), node, attributes))
+            for at, content, (node, attributes) in zip(left, contents, elements, strict=True)
+        ]
         self._drop(end)
-        return [piece for piece in pieces if piece is not None]
+        return Window(offsets, sizes.tolist(), read, others)
 
-    def _exact(self) -> Iterator[Piece]:
+    def _exact(self) -> Window:
         """The messages that end in the window, each parsed by itself; at least one."""
         window = len(self._data)
         while True:
@@ -233,8 +229,7 @@ class PageReader:
                     "never closed; export it again"
                 )
             if window > self._max_bytes:
-                yield self._oversized()
-                return
+                return _window([self._oversized()])
             window *= 2
             self._fill(window)
         pieces = [
@@ -247,7 +242,7 @@ class PageReader:
             for begin, stop in zip(starts, bounds, strict=True)
         ]
         self._drop(bounds[-1] if bounds else known)
-        yield from pieces
+        return _window(pieces)
 
     def _oversized(self) -> Piece:
         """A message over the limit: its first bytes; the rest is read past."""
@@ -303,16 +298,23 @@ def read_piece(
     return Piece(offset, kept, size, None, {}, ("unknown_shape", why))
 
 
-def _is_clean(data: bytes) -> bool:
-    """Whether the parser would keep every character of the text as it is."""
+def _window(pieces: Sequence[Piece]) -> Window:
+    offsets, sizes = [each.offset for each in pieces], [each.size for each in pieces]
+    return Window(offsets, sizes, READ.to_frame(), list(enumerate(pieces)))
+
+
+def _texts(data: bytes, bounds: NDArray[np.int64]) -> pl.Series | None:
+    """What is between the bounds, without a copy; None if the parser would not keep every
+    character of it as it is."""
     if b"\0" in data:
-        return False
+        return None
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    found = pa.Array.from_buffers(pa.large_string(), len(bounds) - 1, buffers)
     try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        # The window may end inside of a character.
-        return error.end == len(data) and error.reason == "unexpected end of data"
-    return True
+        found.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return pl.Series(found)
 
 
 def _elements(contents: list[bytes]) -> list[tuple[LexborNode, Attributes]] | None:

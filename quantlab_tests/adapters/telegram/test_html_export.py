@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from quantlab_assets.adapters.telegram import html_structure
 from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
 from quantlab_assets.adapters.telegram.html_export import HtmlExport
+from quantlab_assets.adapters.telegram.html_template import read_template
 from quantlab_assets.adapters.telegram.json_export import STAGED, UNREADABLE, read_export
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
@@ -578,6 +579,95 @@ def test_reading_together_reads_what_reading_one_by_one_does(
             except ValidationFailed as error:
                 outcomes.append((str(error), []))
     assert outcomes[0] == outcomes[1]
+
+
+WRITTEN = st.lists(
+    st.sampled_from(
+        [
+            "gm ",
+            "é💀",
+            "<br>",
+            "\r\n",
+            "\u00a0",
+            "\x01",
+            "&amp;lt;",
+            "&quot;&apos;",
+            '"\\',
+            ">",
+            "<strong>a &lt; b</strong>",
+            "<code><br>x</code>",
+            "<em></em>",
+            "<s><u>x</u></s>",
+            "<pre><br>x</pre>",
+            '<a href="https://x.io/?a=1&amp;b">https://x.io/?a=1&amp;b</a>',
+            '<a href = "stickers/s (1).webp">🌐</a>',
+            '<a href="" onclick="return ShowCashtag(&quot;A&quot;)">$A</a>',
+            '<a href="https://t.me/ann">@ann</a>',
+        ]
+    ),
+    max_size=6,
+).map("".join)
+BUTTONS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                'href="https://x.io/?a&amp;b"',
+                'href="x&quot;\\\ty"',
+                'href=""',
+                'onclick="return ShowTextCopied(&apos;Data: refr:1762516800:1&apos;);"',
+                'onclick="return ShowTextCopied(&apos;Data: refr:17625168001&apos;);"',
+            ]
+        ),
+        st.sampled_from(["Buy", "\u00a0a &amp; &quot;b&quot; ", "\x01", "> x", ""]),
+    ),
+    max_size=3,
+).map(
+    lambda buttons: (
+        '<table class="bot_buttons_table">\n <tbody>\n <tr>\n <td class="bot_button_row">\n'
+        + "".join(
+            f'<div class="bot_button">\n <a ="" {how}>\n <div>\n{text}\n </div>\n </a>\n </div>\n'
+            for how, text in buttons
+        )
+        + "</td>\n </tr>\n </tbody>\n </table>\n"
+    )
+)
+
+
+@RELAXED
+@given(
+    said=st.lists(
+        st.builds(
+            Html,
+            message_id=st.integers(1, 9),
+            local=st.just(T0),
+            markup=WRITTEN,
+            name=st.sampled_from([None, "caller_01", "Zoe & Co", "Ann via @pic", "\u00a0"]),
+            label=st.sampled_from(["UTC+00:00", "UTC-03:30", "UTC+14:00", "UTC+14:30", "UTC+2"]),
+            reply_to=st.sampled_from([None, "#go_to_message3", "#message3"]),
+            body=st.one_of(st.just(""), BUTTONS),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_the_template_is_read_as_the_parser_has_it(one: Any, said: list[Html]) -> None:
+    outcomes = []
+    for quick in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not quick:
+                patch.setattr(html_structure.PageReader, "_quick", lambda _: None)
+            found = one(*said, options=ReadingOptions("label", 5))
+            outcomes.append((found.messages.rows(), found.unreadable.rows()))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_the_usual_messages_of_an_export_are_of_the_template() -> None:
+    page = (sample() / "messages46.html").read_bytes()
+    messages = [each.decode() for each in re.split(rb'(?=<div class="message )', page)[1:-1]]
+    read = read_template(pl.Series(messages), most_tags=html_structure.MAX_TAGS)
+    # Of the rest one is a forward.
+    assert read.height > 0.9 * len(messages)
+    assert read["buttons"].str.contains("button").sum() > 5
 
 
 PLAIN = st.text(
