@@ -4,8 +4,10 @@ Reading the pages of an export (every message with its text, entities and times 
 bare parse of the same pages by the same library, selectolax's lexbor, each page as a whole; and
 the same with writing the spool. Exports are synthetic: the messages of the sample's pages over and
 over with other ids and times, 1,000 a page as Telegram Desktop writes them, once as they are (every
-third is a bot's card of 5 kB) and once without cards. Variants take turns; a ratio is the median
-of the ratios of the rounds. Peak memory is that of a process of its own, with imports.
+third is a bot's card of 5 kB) and once without cards. Each variant runs in a process of its own,
+since trees that one of them has freed would spare the other the page faults; its time is without
+imports, after an untimed run. Variants take turns; a ratio is the median of the ratios of the
+rounds. Peak memory is that of a process of its own, with imports.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +27,7 @@ from quantlab_assets.adapters.telegram.export_folder import in_page_order
 from quantlab_assets.adapters.telegram.html_export import HtmlExport
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.sample import sample_path
-from quantlab_tests.benchmarks._turns import show, take_turns
+from quantlab_tests.benchmarks._turns import show
 
 MIB = 1 << 20
 PAGE_MESSAGES = 1_000
@@ -90,18 +93,23 @@ def bare_parse(folder: Path) -> int:
     return parsed
 
 
+VARIANTS: dict[str, Callable[[Path], object]] = {
+    "read the messages": read,
+    "read into the spool": into_spool,
+    "bare parse by selectolax": bare_parse,
+}
+
+
 def compare(folder: Path, size: int, rounds: int, *, cards: bool) -> None:
     """Time the variants over one synthetic export."""
     pages = folder / ("cards" if cards else "plain")
     messages = write_export(pages, size, cards=cards)
     assert read(pages) == messages
     written = sum(page.stat().st_size for page in pages.iterdir())
-    variants: dict[str, Callable[[], object]] = {
-        "read the messages": lambda: read(pages),
-        "read into the spool": lambda: into_spool(pages),
-        "bare parse by selectolax": lambda: bare_parse(pages),
-    }
-    timings = take_turns(variants, rounds)
+    timings: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(rounds):
+        for name in VARIANTS:
+            timings[name].append(float(_own_process("--variant", name, str(pages))))
     kind = "as the sample, with bots' cards" if cards else "without cards"
     show(
         f"{kind}: {written / MIB:,.0f} MiB, {messages:,} messages",
@@ -124,16 +132,17 @@ def measure_memory(folder: Path, size: int) -> None:
     """Peak memory of reading into the spool, in a process of its own."""
     pages = folder / "memory"
     messages = write_export(pages, size, cards=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "quantlab_tests.benchmarks", "html", "--spool", str(pages)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    peak = _own_process("--spool", str(pages))
     print(
         f"\npeak memory with {size / MIB:,.0f} MiB, {messages:,} messages: "
-        f"{float(done.stdout) / MIB:,.0f} MiB (at most {LIMIT / MIB:,.0f})"
+        f"{float(peak) / MIB:,.0f} MiB (at most {LIMIT / MIB:,.0f})"
     )
+
+
+def _own_process(*arguments: str) -> str:
+    """What this benchmark prints when it is run with the arguments."""
+    command = [sys.executable, "-m", "quantlab_tests.benchmarks", "html", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def main(argv: list[str]) -> None:
@@ -142,7 +151,15 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="small exports, one round")
     parser.add_argument("--full", action="store_true", help="memory with an export of 1 GiB")
     parser.add_argument("--spool", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args(argv)
+    if chosen.variant is not None:
+        run, pages = VARIANTS[chosen.variant[0]], Path(chosen.variant[1])
+        run(pages)
+        begun = time.perf_counter()
+        run(pages)
+        print(time.perf_counter() - begun)
+        return
     if chosen.spool is not None:
         into_spool(chosen.spool)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
