@@ -76,9 +76,14 @@ class Terminal:
         return self.reads(mark)
 
     def leaves(self, text: str) -> int:
-        """The exit code after what is typed."""
-        self.sends(text)
-        return self.process.wait(PATIENCE_S)
+        """The exit code after what is typed: again, since Ctrl-D before the prompt listens is lost."""
+        for _ in range(PATIENCE_S):
+            self.sends(text)
+            try:
+                return self.process.wait(1)
+            except subprocess.TimeoutExpired:
+                continue
+        raise AssertionError(f"still there after {text!r}")
 
     def close(self) -> None:
         """Hang up."""
