@@ -76,7 +76,7 @@ class Terminal:
         return self.reads(mark)
 
     def leaves(self, text: str) -> int:
-        """The exit code after what is typed: again, since Ctrl-D before the prompt listens is lost."""
+        """The exit code after what is typed; again, since Ctrl-D can come too soon."""
         for _ in range(PATIENCE_S):
             self.sends(text)
             try:

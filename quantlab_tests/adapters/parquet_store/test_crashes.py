@@ -77,7 +77,7 @@ def known(store: ParquetStore) -> dict[str, Artifact]:
     [
         ("publish over", 12),
         ("collect", 12),
-        ("import", 40),
+        ("import", 90),
         *(pytest.param(one, 1, marks=pytest.mark.nightly) for one in OPERATIONS),
     ],
 )
