@@ -77,7 +77,7 @@ def known(store: ParquetStore) -> dict[str, Artifact]:
     [
         ("publish over", 12),
         ("collect", 12),
-        ("import", 90),
+        ("import", 16),
         *(pytest.param(one, 1, marks=pytest.mark.nightly) for one in OPERATIONS),
     ],
 )
