@@ -30,8 +30,9 @@ class DayAlerts:
     quarantine: PartitionOutput
 
 
-MESSAGES_AT_ONCE: Final = 20_000
-"""Message versions extracted together: enough that queries cost less than their rows."""
+MESSAGES_AT_ONCE: Final = 5_000
+"""Message versions extracted together: enough that queries cost less than their rows, and few
+enough that cards of kilobytes stay within half a gigabyte."""
 
 
 def days_at_once(versions: Iterable[int]) -> int:

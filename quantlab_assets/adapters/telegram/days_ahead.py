@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-ROWS_AHEAD: Final = 20_000
+ROWS_AHEAD: Final = 5_000
 """About how many rows all exports of an inbox hold in memory together."""
 
 
