@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantlab_assets.adapters.file_lock import exclusive
+from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifact_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import Conflict, StoreUnavailable
 from quantlab_assets.ports.candle_dataset import DatasetContent, DatasetRecipe
@@ -137,8 +138,8 @@ class CandleDatasetFolder:
         marker.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", "utf-8")
         (self._building / BUILDING).unlink()
         for path in sorted(self._building.rglob("*")):
-            _sync(path)
-        _sync(self._building)
+            sync(path)
+        sync(self._building)
 
     def _change_places(self) -> None:
         if not self._folder.exists() or not any(self._folder.iterdir()):
@@ -147,7 +148,7 @@ class CandleDatasetFolder:
             self._folder.rename(self._old)
             self._building.rename(self._folder)
             shutil.rmtree(self._old)
-        _sync(self._folder.parent)
+        sync(self._folder.parent)
 
 
 class _Files:
@@ -211,11 +212,3 @@ def _exchange(first: Path, second: Path) -> bool:
     if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), str(second))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,6 @@ import platform
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+
+from quantlab_assets.adapters.whole_files import written
 
 PACKAGES: Final = (
     "quantlab-assets",
@@ -84,17 +85,9 @@ def keep_diff(folder: Path, code: CodeState) -> Path | None:
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, staged = tempfile.mkstemp(dir=folder, prefix=".", suffix=".patch")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(code.diff)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(staged).chmod(0o444)
-        Path(staged).replace(path)
-    except BaseException:
-        Path(staged).unlink(missing_ok=True)
-        raise
+    diff = code.diff
+    with written(folder, lambda to: to.write(diff), mode=0o444) as staged:
+        staged.replace(path)
     return path
 
 

@@ -569,8 +569,8 @@ def hang(*_):
 
 target = sys.argv[2]
 if target == "sync":
-    real = module._sync
-    module._sync = lambda path: hang() if path.is_dir() else real(path)
+    real = module.sync
+    module.sync = lambda path: hang() if path.is_dir() else real(path)
 elif target == "record":
     module.write_record = hang
 else:

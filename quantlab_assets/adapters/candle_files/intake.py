@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -23,6 +22,7 @@ from quantlab_assets.adapters.candle_files.naming import (
 from quantlab_assets.adapters.candle_files.parse import parse_file, refused_file
 from quantlab_assets.adapters.candle_files.raw_rows import is_parquet
 from quantlab_assets.adapters.inbox_folder import files_in
+from quantlab_assets.adapters.whole_files import copy_checked, sha256_of_file, written
 from quantlab_assets.domain.artifacts import SourceFile
 from quantlab_assets.domain.errors import Conflict, NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.tokens import Token
@@ -86,7 +86,9 @@ def read_given(path: Path, names: TokenNames) -> GivenFile:
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size <= MAX_FILE_BYTES else b""
-        digest = _sha256(path) if size > MAX_FILE_BYTES else hashlib.sha256(data).hexdigest()
+        sha256 = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if size > MAX_FILE_BYTES:
+            sha256 = sha256_of_file(path)
     except OSError as error:
         raise StoreUnavailable(f"{path}: cannot be read: {error.strerror}") from error
     kind = "candles_parquet" if is_parquet(data) else "candles_csv"
@@ -98,7 +100,7 @@ def read_given(path: Path, names: TokenNames) -> GivenFile:
     codes = parsed.rejected["error_code"].value_counts() if parsed.refused is None else None
     return GivenFile(
         path=path,
-        source=SourceFile(f"sha256:{digest}", path.name, size, kind),
+        source=SourceFile(sha256, path.name, size, kind),
         counts=parsed.counts,
         tokens=parsed.tokens,
         rejected={} if codes is None else dict(sorted(codes.iter_rows())),
@@ -160,7 +162,7 @@ class CandleIntake:
         missing = [path for path in self._companions if not self._has(path)]
         if not self._dry_run:
             for path in missing:
-                self._link(path, _sha256(path), (path.name,))
+                self._link(path, sha256_of_file(path), (path.name,))
 
     def put(self, given: GivenFile) -> Placed:
         """See `CandleTarget`. A file keeps its name, since that may tell the token; if another
@@ -177,7 +179,7 @@ class CandleIntake:
         marked = f"{stem}-{digest[:_HASH_LENGTH]}{given.path.suffix}"
         if self._dry_run:
             return Placed("new", marked if (self._inbox / plain).exists() else plain)
-        name = self._link(given.path, digest, (plain, marked))
+        name = self._link(given.path, given.source.sha256, (plain, marked))
         self._by_size.setdefault(given.source.size, []).append(name)
         return Placed("new", name)
 
@@ -192,7 +194,7 @@ class CandleIntake:
         for held in self._by_size.get(given.source.size, ()):
             if token_of_file(PurePosixPath(held), self._names) != token:
                 continue
-            if f"sha256:{_sha256(self._inbox / held)}" == given.source.sha256:
+            if sha256_of_file(self._inbox / held) == given.source.sha256:
                 return held
         return None
 
@@ -209,42 +211,21 @@ class CandleIntake:
             raise Conflict(f"{companion}: the inbox has another; put what is missing into {target}")
         return True
 
-    def _link(self, path: Path, digest: str, names: Sequence[str]) -> str:
+    def _link(self, path: Path, sha256: str, names: Sequence[str]) -> str:
         """Write beside, hidden, then link under the first name that is free: a file that the inbox
         shows is whole."""
         try:
             self._inbox.mkdir(parents=True, exist_ok=True)
-            descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._inbox)
-            try:
-                copied = hashlib.sha256()
-                with os.fdopen(descriptor, "wb") as target, path.open("rb") as source:
-                    while chunk := source.read(1 << 20):
-                        copied.update(chunk)
-                        target.write(chunk)
-                    target.flush()
-                    os.fsync(target.fileno())
-                if copied.hexdigest() != digest:
-                    raise Conflict(f"{path.name}: changed while it was copied; try again")
-                Path(part).chmod(0o644)
+            with written(self._inbox, lambda to: copy_checked(path, sha256, to)) as part:
                 for name in names:
                     try:
                         os.link(part, self._inbox / name)
                     except FileExistsError:
-                        if _sha256(self._inbox / name) != digest:
+                        if sha256_of_file(self._inbox / name) != sha256:
                             continue
                     return name
-            finally:
-                Path(part).unlink()
         except OSError as error:
             raise StoreUnavailable(
                 f"{self._inbox}: cannot take in {path.name}: {error.strerror}"
             ) from error
         raise Conflict(f"{self._inbox}: another file is named {names[-1]} already; rename {path}")
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:  # gone since the look at the folder
-        return ""

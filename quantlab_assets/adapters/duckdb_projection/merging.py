@@ -4,6 +4,8 @@ The rule is that of the simulation (docs/simulation.md, "Which candle counts"): 
 with one interval and ts, the one with the largest (volume, open, high, low, close) counts, no
 volume being less than any; then every candle that a finer one overlaps is dropped. One address
 seen on several known networks is several tokens, and what is of no known network another.
+
+Names in its SQL are constants of this package, or come quoted from `identifiers`: hence S608.
 """
 
 from collections.abc import Collection

@@ -55,6 +55,7 @@ from quantlab_assets.adapters.duckdb_projection.tables import (
     create_table,
 )
 from quantlab_assets.adapters.file_lock import exclusive, shared
+from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import Artifact
 from quantlab_assets.domain.errors import (
@@ -480,7 +481,7 @@ class DuckdbProjections:
             ThreadPoolExecutor(1, thread_name_prefix="sync") as flusher,
             self._connected(plan, database, files) as connection,
         ):
-            flushed = flusher.submit(_sync, database)
+            flushed = flusher.submit(sync, database)
             touched: set[str] = set()
             for change in changes:
                 watch = research.ADDRESS if change.plan.flag is not None else None
@@ -535,7 +536,7 @@ class DuckdbProjections:
         self, plan: _Plan, database: Path, *, fresh_size: int, fresh_rows: int
     ) -> ProjectionRecord:
         """Put a finished database in place, with its record."""
-        _sync(database)
+        sync(database)
         database.chmod(0o444)
         written = database.stat()
         record = ProjectionRecord(
@@ -555,7 +556,7 @@ class DuckdbProjections:
             self._requests.remember(plan.projection_id, request_json(kept))
         self._put_record(record, database.parent)
         database.replace(self._path(plan.projection_id))
-        _sync(self._cache)
+        sync(self._cache)
         return record
 
     def _put_record(self, record: ProjectionRecord, work: Path) -> None:
@@ -686,12 +687,3 @@ def _copy(source: Path, target: Path) -> None:
         except OSError:
             pass
     shutil.copyfile(source, target)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

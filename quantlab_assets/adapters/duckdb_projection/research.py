@@ -3,6 +3,8 @@
 Merged candles, the records of the manifest and the ledger, views, macros, and comments on all of
 it (docs/projections.md describes the result). Candles are kept once, in `stored.candles`, with a
 flag on the rows that count: `ohlcv_slices` shows all of them, `ohlcv` those that count.
+
+Names in its SQL are constants of this package, or come quoted from `identifiers`: hence S608.
 """
 
 from collections.abc import Collection, Mapping

@@ -1,6 +1,8 @@
 """Writes the tables of a projection: from nothing, or by changing as little as possible.
 
 A table holds the rows of its artifacts one artifact after the other, in the order of its plan.
+
+Names in its SQL are constants of this package, or come quoted from `identifiers`: hence S608.
 """
 
 from collections.abc import Mapping, Sequence

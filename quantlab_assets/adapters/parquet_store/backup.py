@@ -23,6 +23,7 @@ from quantlab_assets.adapters.parquet_store.database import (
     MIGRATIONS,
     ManifestDatabase,
 )
+from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, StoreUnavailable
 
 _JOURNALS: Final = ("-journal", "-wal", "-shm")
@@ -54,14 +55,14 @@ def backup(database: ManifestDatabase, out: Path) -> BackupReport:
     with _unavailable(f"cannot write a backup to {out}"), _unfinished(out) as unfinished:
         copy_database(database.path, unfinished)
         artifacts = check_manifest(unfinished)
-        _sync(unfinished)
+        sync(unfinished)
         # After the manifest: a change is kept before the run that names it is recorded.
         patches = _copy_patches(database.path.parent / _CODE, _code_of(out))
         try:
             os.link(unfinished, out)
         except FileExistsError as error:
             raise Conflict(f"{out} was made by somebody else meanwhile") from error
-        _sync(out.parent)
+        sync(out.parent)
         return BackupReport(out, out.stat().st_size, artifacts, patches)
 
 
@@ -83,11 +84,11 @@ def restore(source: Path, manifest: Path) -> BackupReport:
     ):
         copy_database(source, unfinished)
         artifacts = check_manifest(unfinished)
-        _sync(unfinished)
+        sync(unfinished)
         patches = _copy_patches(_code_of(source), manifest.parent / _CODE)
         replaced = _set_aside(manifest)
         unfinished.rename(manifest)
-        _sync(manifest.parent)
+        sync(manifest.parent)
         return BackupReport(manifest, manifest.stat().st_size, artifacts, patches, replaced)
 
 
@@ -160,8 +161,8 @@ def _copy_patches(source: Path, target: Path) -> int:
         keep_diff(target, CodeState(None, True, f"sha256:{named[1]}", data))
         count += 1
     if count:
-        _sync(target)
-        _sync(target.parent)
+        sync(target)
+        sync(target.parent)
     return count
 
 
@@ -187,14 +188,6 @@ def _unfinished(target: Path) -> Iterator[Path]:
     finally:
         for name in (path.name, *(path.name + journal for journal in _JOURNALS)):
             path.with_name(name).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

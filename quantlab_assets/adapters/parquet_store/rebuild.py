@@ -43,6 +43,7 @@ from quantlab_assets.adapters.parquet_store.schema import (
     sources,
     supersedes,
 )
+from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifact_types import TypeRegistry
 from quantlab_assets.domain.artifacts import artifact_id_of, canonical_json, input_set_id_of
 from quantlab_assets.domain.errors import Conflict, IntegrityError, QuantlabError, StoreUnavailable
@@ -418,11 +419,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
 def _take_name(unfinished: Path, target: Path) -> None:
     try:
         os.link(unfinished, target)
-        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(target.parent)
     except FileExistsError as error:
         raise Conflict(f"{target} was made by somebody else meanwhile") from error
     except OSError as error:

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -18,10 +19,10 @@ from quantlab_assets.adapters.telegram.export_folder import (
     page_number,
     read_options,
 )
+from quantlab_assets.adapters.whole_files import copy_checked, sha256_of_file, written
 from quantlab_assets.domain.artifacts import SourceFile
-from quantlab_assets.domain.errors import Conflict, StoreUnavailable
+from quantlab_assets.domain.errors import StoreUnavailable
 
-_CHUNK: Final = 1 << 20
 _STEM_LENGTH: Final = 60
 _HASH_LENGTH: Final = 16
 
@@ -41,7 +42,7 @@ class Intake:
         wanted = [file.size for file in files]
         for export in exports_among(sizes):
             if [sizes[path] for path in export.paths] == wanted and all(
-                _sha256(self._inbox / path) == file.sha256
+                sha256_of_file(self._inbox / path) == file.sha256
                 for path, file in zip(export.paths, files, strict=True)
             ):
                 return export.name
@@ -57,13 +58,8 @@ class Intake:
             return False
         path = self._inbox / group_of(name)
         try:
-            descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-            with os.fdopen(descriptor, "wb") as target:
-                target.write(options.toml().encode())
-                target.flush()
-                os.fsync(target.fileno())
-            Path(part).chmod(0o644)
-            Path(part).replace(path)
+            with written(path.parent, lambda to: to.write(options.toml().encode())) as part:
+                part.replace(path)
         except OSError as error:
             raise StoreUnavailable(
                 f"{self._inbox}: cannot write {path.name}: {error.strerror}"
@@ -89,7 +85,9 @@ class Intake:
             if pages:
                 return self._take_pages(paths, files, options)
             [path], [file] = paths, files
-            name = self._put(_name(path.stem, file.sha256), lambda to: _copy(path, file, to))
+            name = self._put(
+                _name(path.stem, file.sha256), lambda to: copy_checked(path, file.sha256, to)
+            )
         if options is not None:
             self.tell(name, options)
         return name
@@ -108,7 +106,7 @@ class Intake:
                 part.chmod(0o755)
                 for path, file, name in zip(paths, files, names, strict=True):
                     with (part / name).open("wb") as target:
-                        _copy(path, file, target)
+                        copy_checked(path, file.sha256, target)
                         target.flush()
                         os.fsync(target.fileno())
                 if options is not None:
@@ -129,11 +127,7 @@ class Intake:
     def put(self, stem: str, content: bytes) -> str:
         """Write content as an export of its own; its name below the inbox."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-        def write(target: BinaryIO) -> None:
-            target.write(content)
-
-        return self._put(_name(stem, digest), write)
+        return self._put(_name(stem, digest), lambda to: to.write(content))
 
     def put_page(self, stem: str, content: bytes, options: ReadingOptions) -> str:
         """Write a page as an export of its own, read by `options`; its name below the inbox."""
@@ -145,39 +139,19 @@ class Intake:
             page.write_bytes(content)
             return self.take([page], [source], options, pages=True)
 
-    def _put(self, name: str, write: Callable[[BinaryIO], None]) -> str:
+    def _put(self, name: str, write: Callable[[BinaryIO], object]) -> str:
         """Write beside, hidden, then link: a file that the inbox shows is whole."""
         try:
             self._inbox.mkdir(parents=True, exist_ok=True)
-            descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._inbox)
-            try:
-                with os.fdopen(descriptor, "wb") as target:
-                    write(target)
-                    target.flush()
-                    os.fsync(target.fileno())
-                Path(part).chmod(0o644)
+            with written(self._inbox, write) as part, suppress(FileExistsError):
                 # The name holds the content's hash: who was faster has put the same there.
                 if not (self._inbox / name).exists():
                     os.link(part, self._inbox / name)
-            except FileExistsError:
-                pass
-            finally:
-                Path(part).unlink()
         except OSError as error:
             raise StoreUnavailable(
                 f"{self._inbox}: cannot take in {name}: {error.strerror}"
             ) from error
         return name
-
-
-def _copy(path: Path, file: SourceFile, target: BinaryIO) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-            target.write(chunk)
-    if f"sha256:{digest.hexdigest()}" != file.sha256:
-        raise Conflict(f"{path.name}: changed while it was copied; try again")
 
 
 def _numbers(paths: Sequence[Path]) -> list[int]:
@@ -196,11 +170,3 @@ def _name(stem: str, sha256: str) -> str:
 
 def _safe(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:_STEM_LENGTH] or "export"
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except FileNotFoundError:  # gone since the look at the folder
-        return ""
