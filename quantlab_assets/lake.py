@@ -16,6 +16,7 @@ from quantlab_assets.domain.artifacts import ArtifactFilter, Provenance
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.type_registry import TypeRegistry
 from quantlab_assets.settings import (
+    GRADES_VARIABLE,
     TIMEZONE_VARIABLE,
     TYPES_VARIABLE,
     WINDOW_VARIABLE,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
     from quantlab_assets.domain.artifact_types import ArtifactType
-    from quantlab_assets.domain.slices import SliceWindow
+    from quantlab_assets.domain.slices import Grading, SliceWindow
     from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
     from quantlab_assets.domain.telegram.rules import Rules
     from quantlab_assets.lake_experiments import Experiments
@@ -291,6 +292,25 @@ class Lake:
                 f" last, such as 260,2880; at most {longest}"
             )
         return SliceWindow(pre_s=minutes[0] * 60, post_s=minutes[1] * 60)
+
+    @property
+    def grading(self) -> "Grading":
+        """From which shares of candles on slices and horizons are good, and partial. Raises
+        `ValidationFailed` for shares that cannot be."""
+        from quantlab_assets.domain.slices import Grading
+
+        shares = self.settings.slice_grades
+        if not shares:
+            return Grading()
+        if len(shares) != 2:
+            raise ValidationFailed(
+                f"{GRADES_VARIABLE}: give the share from which on a slice is good and that of"
+                " partial, such as 0.95,0.8"
+            )
+        try:
+            return Grading(*shares)
+        except ValidationFailed as error:
+            raise ValidationFailed(f"{GRADES_VARIABLE}: {error}") from error
 
     @property
     def coverage_horizons(self) -> tuple[int, ...]:

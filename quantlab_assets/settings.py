@@ -20,6 +20,7 @@ TYPES_VARIABLE: Final = "QUANTLAB_TYPES_MODULE"
 TIMEZONE_VARIABLE: Final = "QUANTLAB_TIMEZONE"
 WINDOW_VARIABLE: Final = "QUANTLAB_SLICE_WINDOW"
 HORIZONS_VARIABLE: Final = "QUANTLAB_HORIZONS"
+GRADES_VARIABLE: Final = "QUANTLAB_SLICE_GRADES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Settings:
     is how large the projection cache may become, such as `50GB`, before the least recently used
     projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
     ClickHouse hold candles. `slice_window_min` are the minutes a slice reaches before the first and
-    after the last call, `coverage_horizons_h` the hours coverage is measured for; empty: the
-    defaults (docs/candles.md).
+    after the last call, `coverage_horizons_h` the hours coverage is measured for, `slice_grades`
+    the shares of candles from which on they are good, and partial; empty: the defaults
+    (docs/candles.md).
     """
 
     lake: Path
@@ -55,6 +57,7 @@ class Settings:
     clickhouse_mapping: Path | None = None
     slice_window_min: tuple[int, ...] = ()
     coverage_horizons_h: tuple[int, ...] = ()
+    slice_grades: tuple[float, ...] = ()
 
     @classmethod
     def from_environment(
@@ -98,6 +101,7 @@ class Settings:
             projection_budget=variables.get("PROJECTION_CACHE_BUDGET") or "50GB",
             slice_window_min=_whole_numbers(WINDOW_VARIABLE, variables),
             coverage_horizons_h=_whole_numbers(HORIZONS_VARIABLE, variables),
+            slice_grades=_shares(GRADES_VARIABLE, variables),
         )
 
     @property
@@ -233,6 +237,16 @@ def _whole_numbers(variable: str, variables: Mapping[str, str]) -> tuple[int, ..
     except ValueError:
         raise ValidationFailed(
             f"{variable}: {text[:80]!r} is no list of whole numbers such as 260,2880"
+        ) from None
+
+
+def _shares(variable: str, variables: Mapping[str, str]) -> tuple[float, ...]:
+    text = variables.get(variable)
+    try:
+        return tuple(float(number) for number in text.split(",")) if text else ()
+    except ValueError:
+        raise ValidationFailed(
+            f"{variable}: {(text or '')[:80]!r} is no list of shares such as 0.95,0.8"
         ) from None
 
 

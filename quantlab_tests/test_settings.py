@@ -40,6 +40,7 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
             "PROJECTION_CACHE_BUDGET": "2GB",
             "QUANTLAB_SLICE_WINDOW": "60,4320",
             "QUANTLAB_HORIZONS": "-1, 72",
+            "QUANTLAB_SLICE_GRADES": "0.99, 0.9",
         }
     )
     assert settings == Settings(
@@ -54,6 +55,7 @@ def test_each_variable_moves_its_part(tmp_path: Path) -> None:
         projection_budget="2GB",
         slice_window_min=(60, 4320),
         coverage_horizons_h=(-1, 72),
+        slice_grades=(0.99, 0.9),
     )
     assert Settings.from_environment(environ={"EXPERIMENT_DB": "/e.duckdb"}).experiment_db == Path(
         "/e.duckdb"
@@ -71,6 +73,8 @@ def test_a_lake_that_is_named_wins_over_the_variable() -> None:
 
 
 def test_numbers_must_be_numbers() -> None:
+    with pytest.raises(ValidationFailed, match="QUANTLAB_SLICE_GRADES: 'most' is no list of"):
+        Settings.from_environment(environ={"QUANTLAB_SLICE_GRADES": "most"})
     with pytest.raises(ValidationFailed, match="QUANTLAB_HORIZONS: 'soon' is no list of whole"):
         Settings.from_environment(environ={"QUANTLAB_HORIZONS": "soon"})
 

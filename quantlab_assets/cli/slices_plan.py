@@ -65,7 +65,7 @@ def plan(session: Session, first: date | None, last: date | None, output_format:
         say(NO_CALLS)
     records = []
     with progress_bar("looking at candles") as progress:
-        planned = plan_export(lake.store, lake.candle_source, days, lake.slice_window)
+        planned = plan_export(lake.store, lake.candle_source, days, lake.slice_window, lake.grading)
         for done, found in enumerate(planned):
             progress(done + 1, len(days))
             records += [

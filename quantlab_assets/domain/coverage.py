@@ -22,7 +22,7 @@ from quantlab_assets.domain.artifact_types import (
     ArtifactType,
 )
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices import GOOD, PARTIAL, network_of_token
+from quantlab_assets.domain.slices import STANDARD_GRADING, Grading, network_of_token
 
 if TYPE_CHECKING:
     from quantlab_assets.domain.coverage_index import CandleIndex
@@ -44,6 +44,7 @@ def forward_coverage(
     windows: pl.DataFrame,
     newest_ts: datetime | None,
     horizons: Sequence[int] = HORIZONS_H,
+    grading: Grading = STANDARD_GRADING,
 ) -> pl.DataFrame:
     """One row for each alert and horizon; columns of the type `alert_forward_coverage`.
 
@@ -59,7 +60,7 @@ def forward_coverage(
 
     index = CandleIndex.of(_with_every_network(candles))
     asked = _asked(alerts, index)
-    covered = _cover(asked, np.array(horizons, dtype=np.int64), index, windows, newest_ts)
+    covered = _cover(asked, np.array(horizons, dtype=np.int64), index, windows, newest_ts, grading)
     best = _best_network(covered) if len(asked.alert) > alerts.height else covered
     frame = best.join(
         alerts.with_row_index("alert").select(
@@ -271,6 +272,7 @@ def _cover(
     index: "CandleIndex",
     windows: pl.DataFrame,
     newest_ts: datetime | None,
+    grading: Grading,
 ) -> pl.DataFrame:
     """Measure every (alert, network, horizon)."""
     from quantlab_assets.domain.coverage_kernel import measure
@@ -321,8 +323,8 @@ def _cover(
     reason = _first_true(
         {
             "no_slice": expected == 0,
-            "dead": silent & (ratio >= PARTIAL),
-            "ok": ratio >= GOOD,
+            "dead": silent & (ratio >= grading.partial),
+            "ok": ratio >= grading.good,
             "beyond_window": beyond,
             "not_elapsed": not_elapsed,
             "starts_late": (late >= early) & (late >= holes) & (late > 0),
@@ -331,7 +333,8 @@ def _cover(
         "gaps",
     )
     grade = _first_true(
-        {"none": ~present, "good": ratio >= GOOD, "partial": ratio >= PARTIAL}, "poor"
+        {"none": ~present, "good": ratio >= grading.good, "partial": ratio >= grading.partial},
+        "poor",
     )
     return pl.DataFrame(
         {

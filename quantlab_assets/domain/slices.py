@@ -41,6 +41,24 @@ WINDOW_SCHEMA: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Grading:
+    """The shares of the expected candles from which on they are `good`, and `partial`."""
+
+    good: float = GOOD
+    partial: float = PARTIAL
+
+    def __post_init__(self) -> None:
+        if not 0 < self.partial <= self.good <= 1:
+            raise ValidationFailed(
+                f"grades from {self.good:g} and {self.partial:g} on: both are shares of 1, and good"
+                " is not less than partial"
+            )
+
+
+STANDARD_GRADING: Final = Grading()
+
+
+@dataclass(frozen=True, slots=True)
 class SliceWindow:
     """How much time around the calls of a token a slice covers, in seconds.
 
@@ -205,6 +223,7 @@ class SliceQuality:
     actual: int
     traded: int
     gaps: int
+    grading: Grading = STANDARD_GRADING
 
     @property
     def coverage(self) -> float:
@@ -213,14 +232,19 @@ class SliceQuality:
 
     @property
     def grade(self) -> Grade:
-        """`good` from 95 % of the candles on, `partial` from 80 %, `poor` below."""
-        if self.coverage >= GOOD:
+        """By its grading: `good` from 95 % of the candles on, `partial` from 80 %, `poor` below,
+        unless told otherwise."""
+        if self.coverage >= self.grading.good:
             return "good"
-        return "partial" if self.coverage >= PARTIAL else "poor"
+        return "partial" if self.coverage >= self.grading.partial else "poor"
 
 
 def slice_quality(
-    candles: pa.Table, interval_s: int, start: datetime, end: datetime
+    candles: pa.Table,
+    interval_s: int,
+    start: datetime,
+    end: datetime,
+    grading: Grading = STANDARD_GRADING,
 ) -> SliceQuality:
     """Count what a slice holds; one candle a time, all of them inside the window."""
     traded = pc.sum(pc.greater(candles.column("volume"), 0)).as_py()
@@ -234,6 +258,7 @@ def slice_quality(
         actual=candles.num_rows,
         traded=int(traded or 0),
         gaps=int((np.diff(times) > step).sum()),
+        grading=grading,
     )
 
 

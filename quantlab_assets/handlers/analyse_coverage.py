@@ -20,7 +20,13 @@ from quantlab_assets.domain.coverage import (
     forward_coverage,
     to_table,
 )
-from quantlab_assets.domain.slices import SliceWindow, iso_utc, planned_windows
+from quantlab_assets.domain.slices import (
+    STANDARD_GRADING,
+    Grading,
+    SliceWindow,
+    iso_utc,
+    planned_windows,
+)
 
 ALERT_COLUMNS = ("alert_id", "chain", "token_chain", "mint", "caller_name_norm", "alert_ts_utc")
 
@@ -41,6 +47,7 @@ def coverage_of_day(
     *,
     windows: pl.DataFrame | None = None,
     horizons: Sequence[int] = HORIZONS_H,
+    grading: Grading = STANDARD_GRADING,
 ) -> DayCoverage:
     """Coverage of a UTC day's alerts (`alerts_v1`) by its slices (`ohlcv_slice_v2`).
 
@@ -51,11 +58,13 @@ def coverage_of_day(
     called = alerts.lazy().select(ALERT_COLUMNS).collect()
     candles = slices.lazy().collect()
     covered = planned_windows(called, candles, SliceWindow()) if windows is None else windows
-    forward = forward_coverage(called, candles, covered, newest_ts, horizons)
+    forward = forward_coverage(called, candles, covered, newest_ts, horizons, grading)
     gaps = coverage_gaps(candles, covered, newest_ts)
     params = {
         "newest_ts": None if newest_ts is None else iso_utc(newest_ts),
         "horizons_h": list(horizons),
+        "good_from": grading.good,
+        "partial_from": grading.partial,
     }
     grades = dict(forward.group_by("grade").len().sort("grade").iter_rows())
     reasons = dict(forward.group_by("reason").len().sort("reason").iter_rows())

@@ -11,6 +11,8 @@ from quantlab_assets.domain.artifacts import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.candles import RULES_VERSION
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices import (
+    STANDARD_GRADING,
+    Grading,
     SliceWindow,
     iso_utc,
     plan_slices,
@@ -34,6 +36,7 @@ def slices_of_day(
     alerts: pl.LazyFrame | pl.DataFrame,
     source: CandleSource,
     settings: SliceWindow = DEFAULT_WINDOW,
+    grading: Grading = STANDARD_GRADING,
 ) -> PartitionOutput:
     """All slices of the tokens called on a UTC day, and what was refused of them.
 
@@ -60,7 +63,7 @@ def slices_of_day(
     for planned, found in zip(plan, source.windows(wanted), strict=True):
         kept = [held for held in found.candles if planned.wants(held.token)]
         for held in kept:
-            draft = _slice(held, settings, newest, unit)
+            draft = _slice(held, settings, newest, unit, grading)
             drafts.append(draft)
             grades[draft.tags["grade"]] += 1
             duplicates += held.duplicates
@@ -93,9 +96,13 @@ def newest_ts_of(params: Iterable[Mapping[str, Any]]) -> datetime | None:
 
 
 def _slice(
-    held: WindowCandles, settings: SliceWindow, newest: datetime | None, unit: str | None
+    held: WindowCandles,
+    settings: SliceWindow,
+    newest: datetime | None,
+    unit: str | None,
+    grading: Grading,
 ) -> ArtifactDraft:
-    quality = slice_quality(held.table, held.interval_s, held.start, held.end)
+    quality = slice_quality(held.table, held.interval_s, held.start, held.end, grading)
     return ArtifactDraft(
         artifact_type=OHLCV_SLICE.name,
         logical_key=slice_key(held.token, held.interval_s, held.start, held.end),

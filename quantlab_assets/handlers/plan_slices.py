@@ -17,7 +17,13 @@ from quantlab_assets.domain.artifacts import (
 )
 from quantlab_assets.domain.canonical_order import canonical_table
 from quantlab_assets.domain.content_hash import content_hash
-from quantlab_assets.domain.slices import PlannedSlice, SliceWindow, plan_slices
+from quantlab_assets.domain.slices import (
+    STANDARD_GRADING,
+    Grading,
+    PlannedSlice,
+    SliceWindow,
+    plan_slices,
+)
 from quantlab_assets.handlers.export_slices import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
@@ -91,6 +97,7 @@ def plan_export(
     source: CandleSource,
     days: Sequence[date],
     settings: SliceWindow = DEFAULT_WINDOW,
+    grading: Grading = STANDARD_GRADING,
 ) -> Iterator[list[PlannedExport]]:
     """What exporting each day would come to, by token, interval and network; read day by day."""
     names = [day.isoformat() for day in days]
@@ -104,7 +111,7 @@ def plan_export(
     for day, name in zip(days, names, strict=True):
         called = _called(store, alerts[name] or ())
         plan = plan_slices(called, settings)
-        drafts = slices_of_day(day, called, source, settings).drafts
+        drafts = slices_of_day(day, called, source, settings, grading).drafts
         by_token: dict[tuple[str, str], PlannedSlice] = {(one.chain, one.mint): one for one in plan}
         found = [_planned(day, draft, by_token, active) for draft in drafts]
         with_candles = {(one.chain, one.token) for one in found}

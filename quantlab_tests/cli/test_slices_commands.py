@@ -197,6 +197,42 @@ def test_windows_and_horizons_of_ones_own(
     assert [(one["month"], one["alerts"]) for one in shown] == [("2025-11", 1)]
 
 
+def test_grades_of_ones_own_hold_for_plans_and_slices(
+    run: Run, demo_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "lake"
+    shutil.copytree(demo_lake, own)
+    day = ("--from", "2025-11-02", "--to", "2025-11-02")
+    usual, _ = run("slices", "list", *day, on=own)
+    assert sorted((one["coverage"], one["grade"]) for one in usual) == [
+        (0.114467, "poor"),
+        (0.792452, "poor"),
+    ]
+    monkeypatch.setenv("QUANTLAB_SLICE_GRADES", "0.79,0.1")
+
+    planned, _ = run("slices", "plan", *day, on=own)
+    graded = {(one["grade"], one["outcome"]) for one in planned if one["grade"] is not None}
+    assert graded == {("partial", "unchanged"), ("good", "unchanged")}
+    run("slices", "export", *day, on=own)
+    listed, _ = run("slices", "list", *day, on=own)
+    assert sorted((one["coverage"], one["grade"]) for one in listed) == [
+        (0.114467, "partial"),
+        (0.792452, "good"),
+    ]
+    assert {one["artifactId"] for one in listed} == {one["artifactId"] for one in usual}
+
+
+@pytest.mark.parametrize("grades", ["0.95", "0.8,0.95", "1.5,0.8", "0.95,0", "nan,nan"])
+def test_grades_that_cannot_be(
+    run: Run, lake: Path, monkeypatch: pytest.MonkeyPatch, grades: str
+) -> None:
+    monkeypatch.setenv("QUANTLAB_SLICE_GRADES", grades)
+
+    _, told = run("slices", "plan", code=1)
+
+    assert "quantlab: QUANTLAB_SLICE_GRADES: " in told
+
+
 @pytest.mark.parametrize("window", ["260", "-1,60", "0,0", "1,9999999"])
 def test_a_window_that_cannot_be(
     run: Run, lake: Path, monkeypatch: pytest.MonkeyPatch, window: str

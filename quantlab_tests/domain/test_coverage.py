@@ -22,7 +22,7 @@ from quantlab_assets.domain.coverage import (
     to_table,
 )
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices import WINDOW_SCHEMA
+from quantlab_assets.domain.slices import WINDOW_SCHEMA, Grading
 
 EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -181,6 +181,23 @@ class TestForward:
 
         assert (got["expected_candles"], got["actual_candles"]) == (60, present)
         assert got["grade"] == grade
+
+    @pytest.mark.parametrize(
+        ("present", "grade", "reason"),
+        [
+            (60, "good", "ok"),
+            (59, "partial", "gaps"),
+            (54, "partial", "gaps"),
+            (53, "poor", "gaps"),
+        ],
+    )
+    def test_grades_of_ones_own(self, present: int, grade: str, reason: str) -> None:
+        held = candles([*range(1, present), 60, 61], interval_s=60)
+        own = Grading(good=0.99, partial=0.9)
+        [got] = forward_coverage(alert(), held, window(interval_s=60), LATER, [1], own).to_dicts()
+
+        assert got["actual_candles"] == present
+        assert (got["grade"], got["reason"]) == (grade, reason)
 
     def test_an_interval_too_coarse_for_the_horizon_covers_nothing(self) -> None:
         got = row(candles([720], interval_s=86400), windows=window(interval_s=86400))

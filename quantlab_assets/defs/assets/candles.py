@@ -43,10 +43,11 @@ def ohlcv_slices(
     with a reason; the grade of each slice is a tag.
     """
     source = lake.candle_source()
-    window = lake.lake.slice_window
+    window, grading = lake.lake.slice_window, lake.lake.grading
 
     def slices(day: str) -> PartitionOutput:
-        return slices_of_day(date.fromisoformat(day), alerts.require(day), source, window)
+        called = alerts.require(day)
+        return slices_of_day(date.fromisoformat(day), called, source, window, grading)
 
     return dg.MaterializeResult(
         value=((day, partial(slices, day)) for day in sorted(context.partition_keys))

@@ -73,6 +73,7 @@ def coverage_analysis(
             _newest(store, ohlcv_slices, day),
             windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(day)),
             horizons=lake.lake.coverage_horizons,
+            grading=lake.lake.grading,
         )
 
     days = sorted(context.partition_keys)
