@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from quantlab_assets.domain.content_hash import content_hash
-    from quantlab_assets.domain.strategy import Strategy
+    from quantlab_assets.domain.artifacts.content_hash import content_hash
+    from quantlab_assets.domain.experiments.strategy import Strategy
     from quantlab_assets.lake import open_lake
     from quantlab_assets.simulation import simulate
 
 __all__ = ["Strategy", "__version__", "content_hash", "open_lake", "simulate"]
 
 _HOMES = {
-    "Strategy": "quantlab_assets.domain.strategy",
-    "content_hash": "quantlab_assets.domain.content_hash",
+    "Strategy": "quantlab_assets.domain.experiments.strategy",
+    "content_hash": "quantlab_assets.domain.artifacts.content_hash",
     "open_lake": "quantlab_assets.lake",
     "simulate": "quantlab_assets.simulation",
 }

@@ -18,7 +18,7 @@ from quantlab_assets.defs.assets import (
     telegram,
 )
 from quantlab_assets.defs.checks import quality_checks, utc_now
-from quantlab_assets.defs.io_managers import ArtifactIOManager
+from quantlab_assets.defs.data.io_managers import ArtifactIOManager
 from quantlab_assets.defs.jobs import JOBS
 from quantlab_assets.defs.resources import LakeResource, research_database
 from quantlab_assets.defs.schedules import SCHEDULES

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.whole_files import sync
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import Conflict, StoreUnavailable
 from quantlab_assets.ports.candle_dataset import DatasetContent, DatasetRecipe
 

@@ -5,28 +5,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from quantlab_assets.cli.command import LazyGroup, pass_session, quantlab_command
-from quantlab_assets.cli.context import Session
-from quantlab_assets.cli.day_options import check_range, day_range_options, limit_option
-from quantlab_assets.cli.output import Column, Format, format_option, plural, say, write_records
+from quantlab_assets.cli.session import Session, pass_session
+from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.day_options import check_range, day_range_options, limit_option
+from quantlab_assets.cli.shell.output import (
+    Column,
+    Format,
+    format_option,
+    plural,
+    say,
+    write_records,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 _EVER: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 _SHOWN: Final = ("alert_ts_utc", "known_ts_utc", "caller_name", "network", "mint", "mint_source")
-
-
-@click.group(
-    "alerts",
-    cls=LazyGroup,
-    commands_at={"list": "quantlab_assets.cli.alerts:list_alerts"},
-    examples="""
-    quantlab alerts list --from 2025-11-07 --caller caller_05
-    """,
-)
-def alerts() -> None:
-    """Who called which token, and when its address became known."""
 
 
 @quantlab_command(

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from quantlab_assets.cli.command import quantlab_command
+from quantlab_assets.cli.shell.command import quantlab_command
 from quantlab_assets.domain.errors import NotFound
 
 

@@ -2,8 +2,8 @@
 
 import click
 
-from quantlab_assets.cli.command import pass_session, quantlab_command
-from quantlab_assets.cli.context import Session
+from quantlab_assets.cli.session import Session, pass_session
+from quantlab_assets.cli.shell.command import quantlab_command
 
 
 @quantlab_command(

@@ -11,49 +11,17 @@ from typing import Any, NoReturn
 import click
 
 from quantlab_assets import __version__
-from quantlab_assets.cli.command import LazyGroup
-from quantlab_assets.cli.context import Session
-from quantlab_assets.cli.output import discard_stdout, printable
+from quantlab_assets.cli.commands import QUANTLAB
+from quantlab_assets.cli.session import Session
+from quantlab_assets.cli.shell.command import LazyGroup
+from quantlab_assets.cli.shell.output import discard_stdout, printable
 from quantlab_assets.domain.errors import QuantlabError
 
 INTERRUPTED = 130
 
-COMMANDS = {
-    "demo": "quantlab_assets.cli.demo:demo",
-    "init": "quantlab_assets.cli.init:init",
-    "status": "quantlab_assets.cli.status:status",
-    "ingest": "quantlab_assets.cli.ingest:ingest",
-    "alerts": "quantlab_assets.cli.alerts:alerts",
-    "quarantine": "quantlab_assets.cli.quarantine:quarantine",
-    "ui": "quantlab_assets.cli.ui:ui",
-    "artifacts": "quantlab_assets.cli.artifacts:artifacts",
-    "slices": "quantlab_assets.cli.slices:slices",
-    "coverage": "quantlab_assets.cli.coverage:coverage",
-    "projections": "quantlab_assets.cli.projections:projections",
-    "backup": "quantlab_assets.cli.maintenance:backup",
-    "restore": "quantlab_assets.cli.maintenance:restore",
-    "du": "quantlab_assets.cli.maintenance:du",
-    "doctor": "quantlab_assets.cli.maintenance:doctor",
-    "ops": "quantlab_assets.cli.ops:ops",
-    "strategies": "quantlab_assets.cli.strategies:strategies",
-    "experiments": "quantlab_assets.cli.experiments:experiments",
-    "completion": "quantlab_assets.cli.completion:completion",
-}
-
-
-@click.group(
-    "quantlab",
-    cls=LazyGroup,
-    commands_at=COMMANDS,
-    examples="""
-    quantlab demo
-    quantlab --lake quantlab-demo status --format json
-    """,
+quantlab = click.version_option(__version__, prog_name="quantlab", message="%(prog)s %(version)s")(
+    LazyGroup("quantlab", QUANTLAB)
 )
-@click.version_option(__version__, prog_name="quantlab", message="%(prog)s %(version)s")
-def quantlab() -> None:
-    """A research lab for crypto token calls: from Telegram exports and candles to reproducible
-    experiments."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from quantlab_assets import __version__
-from quantlab_assets.cli.artifact_records import (
+from quantlab_assets.cli.artifacts.publish import publish_file
+from quantlab_assets.cli.artifacts.records import (
     artifact_record,
     artifact_records,
     lineage_record,
     publish_record,
 )
-from quantlab_assets.cli.artifacts_publish import publish_file
-from quantlab_assets.cli.command import pass_session, quantlab_command
-from quantlab_assets.cli.context import Session
-from quantlab_assets.cli.output import printable, to_json
-from quantlab_assets.cli.parameters import parse_moment, shortened
-from quantlab_assets.domain.artifacts import ARTIFACT_ID, ArtifactFilter
+from quantlab_assets.cli.session import Session, pass_session
+from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.output import printable, to_json
+from quantlab_assets.cli.shell.parameters import parse_moment, shortened
+from quantlab_assets.domain.artifacts.records import ARTIFACT_ID, ArtifactFilter
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
 
 if TYPE_CHECKING:

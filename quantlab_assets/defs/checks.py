@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from quantlab_assets.defs.metadata import table_value
+from quantlab_assets.defs.data.metadata import table_value
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.handlers.data_quality import (
     ACCOUNTS,

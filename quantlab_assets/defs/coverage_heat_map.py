@@ -6,9 +6,9 @@ Names come from messages: every character that means something in Markdown is es
 import re
 from typing import Final
 
-from quantlab_assets.domain.coverage_by_month import Cell, HeatMap
+from quantlab_assets.domain.coverage.by_month import Cell, HeatMap
 from quantlab_assets.domain.printable_text import printable
-from quantlab_assets.domain.slices import GOOD, PARTIAL
+from quantlab_assets.domain.slices.slices import GOOD, PARTIAL
 
 CALLERS_SHOWN: Final = 100
 MONTHS_SHOWN: Final = 24

@@ -13,21 +13,21 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from quantlab_assets.adapters.candle_files import CandleFolder
-from quantlab_assets.adapters.candle_files.folder import SUFFIXES as CANDLE_SUFFIXES
-from quantlab_assets.adapters.candle_files.folder import FileCheck
+from quantlab_assets.adapters.artifact_store.store import utc_now
+from quantlab_assets.adapters.candle_folder import CandleFolder
+from quantlab_assets.adapters.candle_folder.source import SUFFIXES as CANDLE_SUFFIXES
+from quantlab_assets.adapters.candle_folder.source import FileCheck
 from quantlab_assets.adapters.code_provenance import code_state, environment
 from quantlab_assets.adapters.inbox_folder import files_in
-from quantlab_assets.adapters.parquet_store.audit import AuditReport, audit
-from quantlab_assets.adapters.parquet_store.backup import BackupReport, backup
-from quantlab_assets.adapters.parquet_store.collect import CollectReport, collect
-from quantlab_assets.adapters.parquet_store.store import utc_now
 from quantlab_assets.adapters.telegram.export_folder import export_files, group_of
-from quantlab_assets.defs.lineage import check_declared, current_ledger
+from quantlab_assets.adapters.upkeep.audit import AuditReport, audit
+from quantlab_assets.adapters.upkeep.backup import BackupReport, backup
+from quantlab_assets.adapters.upkeep.gc import CollectReport, collect
+from quantlab_assets.defs.data.lineage import check_declared, current_ledger
+from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import UNPARTITIONED
-from quantlab_assets.defs.read_ledger import PartitionFrames
-from quantlab_assets.domain.artifacts import Provenance
-from quantlab_assets.handlers.build_projection import RESEARCH_PROJECTION
+from quantlab_assets.domain.artifacts.records import Provenance
+from quantlab_assets.handlers.projections import RESEARCH_PROJECTION
 from quantlab_assets.lake import Lake, open_lake
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.candle_source import CandleSource

@@ -13,12 +13,12 @@ import dagster as dg
 from quantlab_assets.defs.jobs import ingestion, slices_and_coverage
 from quantlab_assets.defs.partitions import day_range_tags, days_there_are
 from quantlab_assets.defs.resources import CandleFileCheck, LakeResource
-from quantlab_assets.handlers.changed_days import (
+from quantlab_assets.handlers.ingest.changed_days import (
     days_calling,
     days_with_new_messages,
     days_with_new_slices,
 )
-from quantlab_assets.handlers.inbox_changes import (
+from quantlab_assets.handlers.ingest.inbox_changes import (
     InboxDecision,
     KnownFile,
     ReadFile,

@@ -14,8 +14,8 @@ from typing import Final
 import dagster as dg
 
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifacts import content_digest
-from quantlab_assets.domain.experiments import ExperimentFilter
+from quantlab_assets.domain.artifacts.records import content_digest
+from quantlab_assets.domain.experiments.records import ExperimentFilter
 from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 
 BACKUPS_KEPT: Final = 14

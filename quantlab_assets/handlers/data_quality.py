@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts import Artifact
+from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 FRESH_FOR: Final = timedelta(days=3)

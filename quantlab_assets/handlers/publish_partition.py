@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.records import (
     UNSET,
     AdditiveOutput,
     Artifact,

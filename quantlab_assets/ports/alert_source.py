@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts import SourceFile, canonical_json
+from quantlab_assets.domain.artifacts.records import SourceFile, canonical_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.records import (
     Artifact,
     ArtifactFilter,
     ArtifactPage,

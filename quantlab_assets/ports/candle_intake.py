@@ -7,9 +7,9 @@ from typing import Final, Literal, Protocol
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts import SourceFile
-from quantlab_assets.domain.candles import CandleCounts
-from quantlab_assets.domain.tokens import Token
+from quantlab_assets.domain.artifacts.records import SourceFile
+from quantlab_assets.domain.candles.normalise import CandleCounts
+from quantlab_assets.domain.tokens.token import Token
 
 UNRESOLVABLE: Final = "unresolvable_token"
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts import SourceFile
-from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.domain.artifacts.records import SourceFile
+from quantlab_assets.domain.tokens.token import Chain, Token
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-from quantlab_assets.domain.experiments import (
+from quantlab_assets.domain.experiments.records import (
     ExperimentDefinition,
     ExperimentEvent,
     ExperimentFilter,

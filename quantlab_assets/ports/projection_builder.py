@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from quantlab_assets.domain.artifacts import Status
+from quantlab_assets.domain.artifacts.records import Status
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,11 +6,20 @@ strategy, on nothing else: not on the order of rows, the number of threads or th
 
 import polars as pl
 
-from quantlab_assets.domain.strategy import Strategy
-from quantlab_assets.simulation import ambiguity, curves, sizing
-from quantlab_assets.simulation.candles import CandleBook, lay_out
-from quantlab_assets.simulation.diagnostics import diagnostics_frame
-from quantlab_assets.simulation.fills import (
+from quantlab_assets.domain.experiments.strategy import Strategy
+from quantlab_assets.simulation.frames import (
+    SimulationResult,
+    check_alerts,
+    check_candles,
+    check_strategy,
+)
+from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
+from quantlab_assets.simulation.results import ambiguity, curves
+from quantlab_assets.simulation.results.diagnostics import diagnostics_frame
+from quantlab_assets.simulation.results.metrics import Scopes, metrics_frame
+from quantlab_assets.simulation.results.trades import Trades, entry_order, last_leg_ts, trades_frame
+from quantlab_assets.simulation.walk import sizing
+from quantlab_assets.simulation.walk.fills import (
     Entries,
     Fills,
     Positions,
@@ -18,15 +27,7 @@ from quantlab_assets.simulation.fills import (
     open_positions,
     run_exits,
 )
-from quantlab_assets.simulation.frames import (
-    SimulationResult,
-    check_alerts,
-    check_candles,
-    check_strategy,
-)
-from quantlab_assets.simulation.metrics import Scopes, metrics_frame
-from quantlab_assets.simulation.money import Rates, settle
-from quantlab_assets.simulation.trades import Trades, entry_order, last_leg_ts, trades_frame
+from quantlab_assets.simulation.walk.money import Rates, settle
 
 
 def simulate(

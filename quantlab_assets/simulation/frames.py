@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.domain.experiments.strategy import Strategy
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 

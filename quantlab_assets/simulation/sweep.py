@@ -10,11 +10,19 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from quantlab_assets.domain.strategy import Entry, Strategy
-from quantlab_assets.simulation.arrays import Floats
-from quantlab_assets.simulation.candles import CandleBook, lay_out
+from quantlab_assets.domain.experiments.strategy import Entry, Strategy
+from quantlab_assets.simulation.compiled.arrays import Floats
+from quantlab_assets.simulation.compiled.parallel import available_threads, in_slices
 from quantlab_assets.simulation.engine import report
-from quantlab_assets.simulation.fills import (
+from quantlab_assets.simulation.frames import (
+    SimulationResult,
+    check_alerts,
+    check_candles,
+    check_strategy,
+)
+from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
+from quantlab_assets.simulation.results.metrics import Scopes
+from quantlab_assets.simulation.walk.fills import (
     Entries,
     Fills,
     Positions,
@@ -23,16 +31,8 @@ from quantlab_assets.simulation.fills import (
     open_positions,
     run_exits,
 )
-from quantlab_assets.simulation.frames import (
-    SimulationResult,
-    check_alerts,
-    check_candles,
-    check_strategy,
-)
-from quantlab_assets.simulation.index import Grid, can_index, sweep_exits
-from quantlab_assets.simulation.kernel import ExitRules
-from quantlab_assets.simulation.metrics import Scopes
-from quantlab_assets.simulation.parallel import available_threads, in_slices
+from quantlab_assets.simulation.walk.index import Grid, can_index, sweep_exits
+from quantlab_assets.simulation.walk.kernel import ExitRules
 
 WORTH_AN_INDEX = 4
 """With fewer strategies that enter alike, walking is as quick as building the index."""

@@ -24,7 +24,7 @@ def version_of(package: Path) -> str:
         path.relative_to(package).as_posix() for path in (package / "simulation").rglob("*.py")
     ]
     digest = hashlib.sha256()
-    for name in sorted([*names, "domain/strategy.py"]):
+    for name in sorted([*names, "domain/experiments/strategy.py"]):
         content = (package / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)

@@ -46,7 +46,7 @@ def modules_that_use(pattern: str) -> list[str]:
 
 def test_only_the_lineage_seam_names_what_dagster_keeps_private() -> None:
     users = modules_that_use(r"(dagster|dg)\._")
-    assert set(users) <= {"quantlab_assets/defs/lineage.py"}
+    assert set(users) <= {"quantlab_assets/defs/data/lineage.py"}
 
 
 def test_only_settings_reads_the_environment() -> None:
@@ -118,11 +118,11 @@ def test_duckdb_is_written_by_the_builds_of_projections_only() -> None:
     # Its resource opens read-only: quantlab_tests/defs/test_research_database.py.
     assert modules_that_use(r"dagster_duckdb\b") == ["quantlab_assets/defs/resources.py"]
     assert functions_that_open_duckdb_to_write() == {
-        ("quantlab_assets/adapters/duckdb_projection/connections.py", "open_for_build"),
-        ("quantlab_assets/adapters/ledger_projection.py", "_write"),
+        ("quantlab_assets/adapters/duckdb/connections.py", "open_for_build"),
+        ("quantlab_assets/adapters/duckdb/ledger_file.py", "_write"),
     }
     assert modules_that_use(r".*\.open_for_build$") == [
-        "quantlab_assets/adapters/duckdb_projection/projections.py"
+        "quantlab_assets/adapters/duckdb/projections.py"
     ]
 
 

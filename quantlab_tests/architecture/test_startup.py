@@ -61,7 +61,7 @@ def test_questions_to_the_manifest_do_not_even_wait_for_arrow(
     arguments: list[str], demo_lake: Path, tmp_path: Path
 ) -> None:
     from quantlab_assets import open_lake
-    from quantlab_assets.domain.artifacts import ArtifactFilter
+    from quantlab_assets.domain.artifacts.records import ArtifactFilter
 
     where = ArtifactFilter(artifact_type="experiment_metrics")
     (found,) = open_lake(demo_lake).store.list_artifacts(where).artifacts

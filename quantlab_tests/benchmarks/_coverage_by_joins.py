@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import duckdb
 import polars as pl
 
-from quantlab_assets.domain.artifact_types import ALERT_FORWARD_COVERAGE
+from quantlab_assets.domain.artifacts.seed_types import ALERT_FORWARD_COVERAGE
 from quantlab_tests.benchmarks._markets import Market
 
 STEP_S: Final = 60

@@ -14,15 +14,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.adapters.artifact_store import ParquetStore
+from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.adapters.clickhouse import ClickHouseCandles, Connection, TableMapping
-from quantlab_assets.adapters.parquet_store import ParquetStore
-from quantlab_assets.defs.background_publisher import BackgroundPublisher
-from quantlab_assets.domain.artifact_types import ALERTS, OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PartitionRef, Provenance
-from quantlab_assets.domain.type_registry import TypeRegistry
-from quantlab_assets.handlers.export_slices import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
+from quantlab_assets.defs.data.background_publisher import BackgroundPublisher
+from quantlab_assets.domain.artifacts.records import PartitionRef, Provenance
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.handlers.publish_partition import finish_partition
+from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
 from quantlab_assets.ports.candle_source import CandleSource
 from quantlab_tests.benchmarks._markets import START, minute_candles, token_names
 

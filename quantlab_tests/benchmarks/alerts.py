@@ -22,15 +22,15 @@ import ijson
 import polars as pl
 
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
-from quantlab_assets.adapters.telegram.structure import (
+from quantlab_assets.adapters.telegram.json.structure import (
     ACCOUNT_LEVEL,
     CHAT_LEVEL,
     RecordSplitter,
 )
 from quantlab_assets.domain.telegram.frames import MESSAGES
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
-from quantlab_assets.handlers.extract_alerts import alerts_of_days, days_at_once
-from quantlab_assets.handlers.ingest_messages import messages_of_day
+from quantlab_assets.handlers.ingest.alerts import alerts_of_days, days_at_once
+from quantlab_assets.handlers.ingest.messages import messages_of_day
 from quantlab_assets.sample import sample_path
 from quantlab_tests.benchmarks.simulation import show, take_turns
 

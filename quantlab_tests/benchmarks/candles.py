@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quantlab_assets.domain.coverage import HORIZONS_H, Ints, forward_coverage
-from quantlab_assets.domain.coverage_index import CandleIndex
-from quantlab_assets.domain.coverage_kernel import measure
+from quantlab_assets.domain.coverage.candle_index import CandleIndex
+from quantlab_assets.domain.coverage.forward import HORIZONS_H, Ints, forward_coverage
+from quantlab_assets.domain.coverage.kernel import measure
 from quantlab_tests.benchmarks._coverage_by_joins import (
     ask,
     by_asof_joins,

@@ -21,20 +21,20 @@ import polars as pl
 import pyarrow as pa
 from base58 import b58encode
 
-from quantlab_assets.adapters.parquet_store.schema import experiment_events
-from quantlab_assets.adapters.parquet_store.schema import experiments as table
-from quantlab_assets.domain.artifact_types import ALERTS, OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PublishRequest
-from quantlab_assets.domain.experiments import ExperimentDefinition, ExperimentFilter
-from quantlab_assets.domain.slices import slice_key
-from quantlab_assets.domain.tokens import Token
-from quantlab_assets.handlers.check_lookahead import check_lookahead
-from quantlab_assets.handlers.create_experiment import create_experiment
-from quantlab_assets.handlers.execute_experiment import execute_experiment
-from quantlab_assets.handlers.experiment_inputs import ALERT_COLUMNS, CANDLE_COLUMNS
-from quantlab_assets.handlers.reproduce_experiment import reproduce_experiment
+from quantlab_assets.adapters.manifest.tables import experiment_events
+from quantlab_assets.adapters.manifest.tables import experiments as table
+from quantlab_assets.domain.artifacts.records import PublishRequest
+from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
+from quantlab_assets.domain.experiments.records import ExperimentDefinition, ExperimentFilter
+from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.tokens.token import Token
+from quantlab_assets.handlers.experiments.check_lookahead import check_lookahead
+from quantlab_assets.handlers.experiments.create import create_experiment
+from quantlab_assets.handlers.experiments.execute import execute_experiment
+from quantlab_assets.handlers.experiments.inputs import ALERT_COLUMNS, CANDLE_COLUMNS
+from quantlab_assets.handlers.experiments.reproduce import reproduce_experiment
 from quantlab_assets.simulation import engine_version, simulate
-from quantlab_tests.handlers.experiment_lab import (
+from quantlab_tests.handlers.experiments.lab import (
     DOUBLE_OR_NOTHING,
     MINUTE,
     PROVENANCE,

@@ -24,7 +24,7 @@ from pathlib import Path
 from selectolax.lexbor import LexborHTMLParser
 
 from quantlab_assets.adapters.telegram.export_folder import in_page_order
-from quantlab_assets.adapters.telegram.html_export import HtmlExport
+from quantlab_assets.adapters.telegram.html.export import HtmlExport
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
 from quantlab_assets.sample import sample_path
 from quantlab_tests.benchmarks._turns import show

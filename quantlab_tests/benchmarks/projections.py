@@ -19,16 +19,16 @@ import numpy as np
 import pyarrow as pa
 from base58 import b58encode
 
-from quantlab_assets.adapters.duckdb_projection.layout import in_order
-from quantlab_assets.adapters.manifest_records import ManifestRecords
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PublishRequest
-from quantlab_assets.domain.slices import slice_key
-from quantlab_assets.domain.tokens import Token
-from quantlab_assets.handlers.build_projection import build_research, research_request
+from quantlab_assets.adapters.duckdb.layout import in_order
+from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
+from quantlab_assets.domain.artifacts.records import PublishRequest
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.tokens.token import Token
+from quantlab_assets.handlers.projections import build_research, research_request
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
 from quantlab_tests.benchmarks._turns import ratio, show, take_turns
-from quantlab_tests.handlers.experiment_lab import MINUTE, PROVENANCE, T0, Lab, real_lab
+from quantlab_tests.handlers.experiments.lab import MINUTE, PROVENANCE, T0, Lab, real_lab
 
 ROWS = 2_000
 ROUNDS = 5

@@ -17,12 +17,13 @@ import numba
 import numpy as np
 import polars as pl
 
-from quantlab_assets.domain.strategy import Exit, Strategy, TakeProfit, Trailing
-from quantlab_assets.simulation import fills, simulate
-from quantlab_assets.simulation.arrays import SECOND, frozen
-from quantlab_assets.simulation.candles import CandleBook, lay_out
+from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit, Trailing
+from quantlab_assets.simulation import simulate
+from quantlab_assets.simulation.compiled.arrays import SECOND, frozen
 from quantlab_assets.simulation.frames import check_alerts, check_candles
+from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
 from quantlab_assets.simulation.sweep import sweep
+from quantlab_assets.simulation.walk import fills
 from quantlab_tests.benchmarks._turns import show, take_turns
 
 CANDLES = 5_000

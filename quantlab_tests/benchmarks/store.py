@@ -23,15 +23,15 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from quantlab_assets.adapters.parquet_store import ParquetStore
-from quantlab_assets.adapters.parquet_store.audit import audit
-from quantlab_assets.adapters.parquet_store.files import PARALLEL, parquet_path
-from quantlab_assets.adapters.parquet_store.parquet_format import encode
-from quantlab_assets.adapters.parquet_store.schema import artifacts
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE, ArtifactType, TypeRegistry
-from quantlab_assets.domain.artifacts import Provenance, PublishRequest
-from quantlab_assets.domain.canonical_order import canonical_table, in_canonical_order
-from quantlab_assets.domain.content_hash import content_hash
+from quantlab_assets.adapters.artifact_store import ParquetStore
+from quantlab_assets.adapters.manifest.tables import artifacts
+from quantlab_assets.adapters.objects.local_disk import PARALLEL, parquet_path
+from quantlab_assets.adapters.objects.parquet import encode
+from quantlab_assets.adapters.upkeep.audit import audit
+from quantlab_assets.domain.artifacts.canonical_order import canonical_table, in_canonical_order
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE, ArtifactType, TypeRegistry
 from quantlab_tests.benchmarks._turns import ratio, show, take_turns
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quantlab_tests.cli.shell import Shell
+from quantlab_tests.cli.in_front import Shell
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets import open_lake
-from quantlab_assets.domain.artifacts import PublishRequest
+from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.ports.projection_builder import (
     ArtifactSelector,
     ProjectionRequest,

@@ -11,7 +11,7 @@ import pytest
 
 from quantlab_assets import __version__
 from quantlab_assets.cli import main as entry
-from quantlab_assets.cli.command import LazyGroup, QuantlabCommand
+from quantlab_assets.cli.shell.command import LazyGroup, QuantlabCommand
 from quantlab_assets.domain.errors import IntegrityError, NotFound, ValidationFailed
 from quantlab_tests.conftest import QUANTLAB, ROOT, Quantlab
 

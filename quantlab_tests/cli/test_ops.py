@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quantlab_tests.cli.shell import Done, Shell
+from quantlab_tests.cli.in_front import Done, Shell
 
 GM = "2025-05-01T12:00:00Z,gm,0.5,1,true,"
 KEY = "book=lab/day=2025-05-01"
@@ -294,8 +294,8 @@ def test_serve_goes_on_after_an_error_of_the_store(shell: Shell) -> None:
 
 
 def test_serve_sees_what_others_publish_meanwhile(shell: Shell) -> None:
-    from quantlab_assets.cli.context import Session
     from quantlab_assets.cli.ops import Operations
+    from quantlab_assets.cli.session import Session
 
     served = Operations(Session(lake=shell.lake))
     assert served.answer(b'{"operation": "list_artifacts"}', 1000) == ([], 0)

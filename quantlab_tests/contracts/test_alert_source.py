@@ -13,12 +13,12 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
-from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.artifacts.records import SourceFile
+from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.ports.alert_source import AlertSource
-from quantlab_tests.adapters.telegram.pages import Html, page
+from quantlab_tests.adapters.telegram.html.pages import Html, page
 from quantlab_tests.in_memory.alert_source import HeldExport, InMemoryAlertSource
 
 CHAT = 5

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from quantlab_assets.adapters.parquet_store import ParquetStore
-from quantlab_assets.domain.artifact_types import SEED_TYPES, ArtifactType, TypeRegistry
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.adapters.artifact_store import ParquetStore
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.records import (
     ArtifactFilter,
     HeadReplacement,
     LineageInput,
@@ -22,7 +22,7 @@ from quantlab_assets.domain.artifacts import (
     artifact_id_of,
     input_set_id_of,
 )
-from quantlab_assets.domain.content_hash import content_hash
+from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES, ArtifactType, TypeRegistry
 from quantlab_assets.domain.errors import Conflict, NotFound, QuantlabError, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore

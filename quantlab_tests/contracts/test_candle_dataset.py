@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_dataset import CandleDatasetFolder
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.ports.candle_dataset import CandleDataset, DatasetRecipe
 from quantlab_tests.in_memory.candle_dataset import InMemoryDataset
 

@@ -10,10 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.adapters.clickhouse import ClickHouseCandles, Connection, TableMapping
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.tokens import Token
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import CandleSource, CandleWindow
 from quantlab_tests.adapters.clickhouse.engine import embedded, make_table, new_database, put
 from quantlab_tests.adapters.clickhouse.loopback import LoopbackServer, loopback

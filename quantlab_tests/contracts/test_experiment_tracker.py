@@ -7,15 +7,22 @@ from typing import Any
 import pytest
 
 from quantlab_assets.domain.errors import Conflict, NotFound
-from quantlab_assets.domain.experiments import (
+from quantlab_assets.domain.experiments.records import (
     TRANSITIONS,
     AlertFilters,
     ExperimentDefinition,
     ExperimentFilter,
     ExperimentStatus,
 )
-from quantlab_assets.domain.strategy import Costs, Entry, Exit, Strategy, TakeProfit, Trailing
-from quantlab_tests.handlers.experiment_lab import (
+from quantlab_assets.domain.experiments.strategy import (
+    Costs,
+    Entry,
+    Exit,
+    Strategy,
+    TakeProfit,
+    Trailing,
+)
+from quantlab_tests.handlers.experiments.lab import (
     DUD,
     RUNNER,
     T0,

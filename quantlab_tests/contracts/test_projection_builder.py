@@ -7,11 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from quantlab_assets.domain.artifact_types import COVERAGE_SUMMARY, EXPERIMENT_METRICS, OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PublishRequest
+from quantlab_assets.domain.artifacts.records import PublishRequest
+from quantlab_assets.domain.artifacts.seed_types import (
+    COVERAGE_SUMMARY,
+    EXPERIMENT_METRICS,
+    OHLCV_SLICE,
+)
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
-from quantlab_tests.handlers.experiment_lab import (
+from quantlab_tests.handlers.experiments.lab import (
     DUD,
     PROVENANCE,
     RUNNER,

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from quantlab_tests.defs.toy_graph import Toy
+from quantlab_tests.defs.data.toy_graph import Toy
 
 
 @pytest.fixture

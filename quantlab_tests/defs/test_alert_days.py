@@ -8,7 +8,7 @@ import pytest
 
 from quantlab_assets.definitions import build_defs
 from quantlab_assets.defs.assets import alerts
-from quantlab_assets.domain.artifacts import LineageInput
+from quantlab_assets.domain.artifacts.records import LineageInput
 from quantlab_assets.domain.errors import IntegrityError, NotFound
 from quantlab_tests.defs.test_sensors import Watched, export, say
 from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT

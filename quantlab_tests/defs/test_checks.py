@@ -10,13 +10,13 @@ import pytest
 
 from quantlab_assets.definitions import build_defs
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import TypeRegistry
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.records import (
     ArtifactDraft,
     PartitionOutput,
     PartitionRef,
     Provenance,
 )
+from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
 from quantlab_assets.handlers.data_quality import (
     Quality,
     accounting,

@@ -3,7 +3,7 @@
 import pytest
 
 from quantlab_assets.defs.coverage_heat_map import CALLERS_SHOWN, escaped, heat_map_markdown
-from quantlab_assets.domain.coverage_by_month import CallerRow, Cell, HeatMap
+from quantlab_assets.domain.coverage.by_month import CallerRow, Cell, HeatMap
 
 
 def row(name: str, *ratios: float | None) -> CallerRow:

@@ -1,7 +1,7 @@
 """Behaviour of Dagster that is not published but relied on: a new Dagster fails here first.
 
-Each test is named after the behaviour. Where it is relied on: `quantlab_assets/defs/lineage.py` and
-`quantlab_assets/defs/io_managers.py`.
+Each test is named after the behaviour. Where it is relied on:
+`quantlab_assets/defs/data/lineage.py` and `quantlab_assets/defs/data/io_managers.py`.
 """
 
 from typing import Any

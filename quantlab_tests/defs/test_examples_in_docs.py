@@ -7,15 +7,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quantlab_assets.defs.io_managers import ArtifactIOManager
+from quantlab_assets.defs.data.io_managers import ArtifactIOManager
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import COVERAGE_GAPS
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.records import (
     ArtifactDraft,
     PartitionOutput,
     PartitionRef,
     Provenance,
 )
+from quantlab_assets.domain.artifacts.seed_types import COVERAGE_GAPS
 from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_tests.defs.test_definitions import ROOT
 

@@ -18,7 +18,7 @@ from quantlab_assets.defs.upkeep import (
     verify_lake,
 )
 from quantlab_assets.lake import Lake, open_lake
-from quantlab_tests.handlers.experiment_lab import (
+from quantlab_tests.handlers.experiments.lab import (
     RUNNER,
     T0,
     Call,
@@ -27,7 +27,7 @@ from quantlab_tests.handlers.experiment_lab import (
     publish_alerts,
     publish_candles,
 )
-from quantlab_tests.handlers.test_execute_experiment import create, execute
+from quantlab_tests.handlers.experiments.test_execute import create, execute
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_ctrl_c_cancels_and_the_same_command_resumes(demo_lake: Path, tmp_path: 
 
 SLOW_ENGINE = """
 import sys, time
-from quantlab_assets.handlers import execute_experiment as module
+from quantlab_assets.handlers.experiments import execute as module
 real = module.compute
 def slow(*arguments):
     print("simulating", file=sys.stderr, flush=True)

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from quantlab_assets import open_lake
-from quantlab_assets.adapters.candle_files.intake import GivenFiles
+from quantlab_assets.adapters.candle_folder.intake import GivenFiles
 from quantlab_assets.adapters.clickhouse import CandleInserter, Connection, TableMapping, connection
 from quantlab_assets.domain.errors import StoreUnavailable
-from quantlab_assets.handlers.ingest_candles import ingest_candles
+from quantlab_assets.handlers.ingest.candles import ingest_candles
 from quantlab_assets.sample import sample_path
+from quantlab_tests.adapters.artifact_store.scenes import clean
 from quantlab_tests.adapters.clickhouse.engine import embedded, new_database
 from quantlab_tests.adapters.clickhouse.loopback import ROWS, LoopbackServer, loopback
-from quantlab_tests.adapters.parquet_store.scenes import clean
 from quantlab_tests.conftest import LAKE_VARIABLES, ROOT
 from quantlab_tests.e2e.test_graph_backfill import DAYS, FIRST, LAST, filled, run
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from quantlab_assets import open_lake
 from quantlab_assets.definitions import build_defs
-from quantlab_assets.domain.artifacts import ArtifactFilter
+from quantlab_assets.domain.artifacts.records import ArtifactFilter
 from quantlab_assets.sample import sample_path
 
 PARTS = ("trades", "metrics", "curves", "diagnostics")
@@ -84,7 +84,7 @@ def test_an_experiment_in_the_graph_depends_on_what_it_froze_and_on_nothing_newe
 
 def drop_alerts(root: Path, day: str) -> None:
     """Publish a day of no alerts, as a change of rules might."""
-    from quantlab_assets.domain.artifacts import PartitionOutput, PartitionRef, Provenance
+    from quantlab_assets.domain.artifacts.records import PartitionOutput, PartitionRef, Provenance
     from quantlab_assets.handlers.publish_partition import publish_partition
 
     publish_partition(

@@ -128,7 +128,7 @@ def litter(folder: Path) -> list[Path]:
 
 KILLED = """
 import sys, time
-from quantlab_assets.adapters.duckdb_projection import projections as module
+from quantlab_assets.adapters.duckdb import projections as module
 from quantlab_assets.cli.main import main
 
 def stop(*_, **__):

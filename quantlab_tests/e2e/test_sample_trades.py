@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quantlab_assets import open_lake
-from quantlab_assets.domain.experiments import ExperimentRecord
+from quantlab_assets.domain.experiments.records import ExperimentRecord
 from quantlab_assets.lake import Lake
 from quantlab_assets.sample import sample_path
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from quantlab_assets import open_lake
-from quantlab_tests.handlers.experiment_lab import (
+from quantlab_tests.handlers.experiments.lab import (
     DUD,
     RUNNER,
     T0,

@@ -6,8 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.records import (
     AdditiveOutput,
     ArtifactDraft,
     HeldArtifact,
@@ -17,6 +16,7 @@ from quantlab_assets.domain.artifacts import (
     Provenance,
     SourceFile,
 )
+from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.handlers.publish_partition import (
     finish_partition,

@@ -6,8 +6,8 @@ from datetime import date
 
 import polars as pl
 
-from quantlab_assets.domain.artifact_types import ALERTS_QUARANTINE
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.artifacts.records import SourceFile
+from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport

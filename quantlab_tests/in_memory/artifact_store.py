@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from quantlab_assets.domain.artifact_types import TypeRegistry
-from quantlab_assets.domain.artifacts import (
+from quantlab_assets.domain.artifacts.canonical_order import canonical_table
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.records import (
     SHA256,
     Artifact,
     ArtifactFilter,
@@ -32,10 +33,9 @@ from quantlab_assets.domain.artifacts import (
     canonical_json,
     input_set_id_of,
 )
-from quantlab_assets.domain.canonical_order import canonical_table
-from quantlab_assets.domain.content_hash import content_hash
+from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.value_rules import check_values
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
-from quantlab_assets.domain.value_rules import check_values
 
 
 @dataclass

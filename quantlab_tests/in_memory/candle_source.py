@@ -6,10 +6,10 @@ from datetime import datetime
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.artifacts import SourceFile
-from quantlab_assets.domain.slices import fit_window
-from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.domain.artifacts.records import SourceFile
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.slices.slices import fit_window
+from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
     CandleSeries,

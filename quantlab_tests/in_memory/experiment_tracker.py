@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from quantlab_assets.domain.errors import NotFound
-from quantlab_assets.domain.experiments import (
+from quantlab_assets.domain.experiments.records import (
     ExperimentDefinition,
     ExperimentEvent,
     ExperimentFilter,

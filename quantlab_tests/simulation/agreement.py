@@ -5,7 +5,7 @@ from typing import Protocol
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from quantlab_assets.simulation.metrics import AMBIGUITY_METRIC_NAMES
+from quantlab_assets.simulation.results.metrics import AMBIGUITY_METRIC_NAMES
 
 
 class Result(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
-from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.domain.experiments.strategy import Strategy
 from quantlab_tests.simulation.markets import CANDLE_SCHEMA, START, alert_frame, strategies
 
 

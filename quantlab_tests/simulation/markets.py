@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.domain.experiments.strategy import Strategy
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 ALERT_SCHEMA = {

@@ -84,7 +84,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.domain.experiments.strategy import Strategy
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from quantlab_assets.simulation import simulate
-from quantlab_assets.simulation.metrics import AMBIGUITY_METRIC_NAMES, METRIC_NAMES
+from quantlab_assets.simulation.results.metrics import AMBIGUITY_METRIC_NAMES, METRIC_NAMES
 from quantlab_tests.simulation import reference
 from quantlab_tests.simulation.markets import alert_frame, build_strategy, candle_frame
 

@@ -7,13 +7,13 @@ import pytest
 
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.simulation import simulate, simulate_many
-from quantlab_assets.simulation.candles import one_candle_a_moment
 from quantlab_assets.simulation.frames import (
     CURVE_COLUMNS,
     DIAGNOSTIC_COLUMNS,
     METRIC_COLUMNS,
     TRADE_COLUMNS,
 )
+from quantlab_assets.simulation.market.candle_book import one_candle_a_moment
 from quantlab_tests.simulation.markets import alert_frame, build_strategy, candle_frame
 
 STRATEGY = build_strategy()

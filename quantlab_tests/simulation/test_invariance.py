@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from quantlab_assets.simulation import simulate, simulate_many
-from quantlab_assets.simulation.candles import one_candle_a_moment
+from quantlab_assets.simulation.market.candle_book import one_candle_a_moment
 from quantlab_tests.simulation.agreement import assert_same
 from quantlab_tests.simulation.long_markets import walk
 from quantlab_tests.simulation.markets import alert_frame, at, build_strategy, candle_frame

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.strategy import Exit, Strategy, TakeProfit
+from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit
 from quantlab_tests.simulation.markets import strategies
 
 

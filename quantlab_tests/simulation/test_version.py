@@ -11,8 +11,9 @@ import polars as pl
 from polars.testing import assert_frame_equal
 
 import quantlab_assets
-from quantlab_assets.simulation import engine_version, kernel, simulate
+from quantlab_assets.simulation import engine_version, simulate
 from quantlab_assets.simulation.version import version_of
+from quantlab_assets.simulation.walk import kernel
 from quantlab_tests.simulation.markets import alert_frame, build_strategy, candle_frame
 
 PACKAGE = Path(quantlab_assets.__file__).parent
@@ -26,10 +27,10 @@ def test_version_is_package_version_and_digest():
 def test_any_source_that_decides_a_result_changes_it(tmp_path):
     copy = tmp_path / "package"
     shutil.copytree(PACKAGE / "simulation", copy / "simulation")
-    (copy / "domain").mkdir()
-    shutil.copy(PACKAGE / "domain" / "strategy.py", copy / "domain")
+    (copy / "domain" / "experiments").mkdir(parents=True)
+    shutil.copy(PACKAGE / "domain" / "experiments" / "strategy.py", copy / "domain" / "experiments")
     assert version_of(copy) == engine_version()
-    for name in ("simulation/kernel.py", "domain/strategy.py"):
+    for name in ("simulation/walk/kernel.py", "domain/experiments/strategy.py"):
         with (copy / name).open("a") as source:
             source.write("# changed\n")
         assert version_of(copy) != engine_version()
@@ -65,7 +66,7 @@ INTERPRETED = """
 import sys
 from pathlib import Path
 import polars as pl
-from quantlab_assets.domain.strategy import Strategy
+from quantlab_assets.domain.experiments.strategy import Strategy
 from quantlab_assets.simulation import simulate
 
 folder = Path(sys.argv[1])

@@ -17,11 +17,11 @@ from quantlab_assets.adapters.clickhouse.rows import (
     unresolved_addresses,
 )
 from quantlab_assets.adapters.clickhouse.table import CandleTableShape, Span, describe
-from quantlab_assets.domain.candle_tokens import token_of
-from quantlab_assets.domain.candle_windows import CandleTable
-from quantlab_assets.domain.candles import FIRST_US, TIMES_END_US, TOKEN_COLUMNS
-from quantlab_assets.domain.slices import from_microseconds, microseconds
-from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.domain.candles.normalise import FIRST_US, TIMES_END_US, TOKEN_COLUMNS
+from quantlab_assets.domain.candles.windows import CandleTable
+from quantlab_assets.domain.slices.slices import from_microseconds, microseconds
+from quantlab_assets.domain.tokens.addresses import token_of
+from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
     CandleSeries,

@@ -9,8 +9,8 @@ from quantlab_assets.adapters.clickhouse.candles import ClickHouseCandles
 from quantlab_assets.adapters.clickhouse.connection import Connection
 from quantlab_assets.adapters.clickhouse.mapping import VARIABLE, TableMapping, quoted
 from quantlab_assets.adapters.clickhouse.table import table_columns, unwrapped
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.candles import PRICE_COLUMNS, TOKEN_COLUMNS
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.candles.normalise import PRICE_COLUMNS, TOKEN_COLUMNS
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.ports.candle_intake import GivenFile, Inserted, Placed
 from quantlab_assets.ports.candle_source import CandleWindow

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from quantlab_assets.domain.candle_columns import NAMES
+from quantlab_assets.domain.candles.columns import NAMES
 from quantlab_assets.domain.errors import ValidationFailed
 
 VARIABLE: Final = "QUANTLAB_CLICKHOUSE_MAPPING"

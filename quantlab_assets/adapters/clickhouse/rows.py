@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts import SourceFile, canonical_json
-from quantlab_assets.domain.candle_columns import declared_interval
-from quantlab_assets.domain.candle_tokens import token_of
-from quantlab_assets.domain.candles import (
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.records import SourceFile, canonical_json
+from quantlab_assets.domain.candles.columns import declared_interval
+from quantlab_assets.domain.candles.normalise import (
     PRICE_COLUMNS,
     QUARANTINE_SCHEMA,
     RAW_COLUMNS,
@@ -23,8 +23,8 @@ from quantlab_assets.domain.candles import (
     NormalisedCandles,
     normalise,
 )
-from quantlab_assets.domain.content_hash import content_hash
-from quantlab_assets.domain.tokens import Chain, Token
+from quantlab_assets.domain.tokens.addresses import token_of
+from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import CandleRejects
 
 KIND: Final = "clickhouse"

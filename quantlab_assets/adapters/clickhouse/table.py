@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.clickhouse.connection import Connection
 from quantlab_assets.adapters.clickhouse.mapping import VARIABLE, TableMapping, quoted
-from quantlab_assets.domain.candle_columns import NAMES, REQUIRED, by_header
-from quantlab_assets.domain.candles import FIRST_US, PRICE_COLUMNS, TIMES_END_US
+from quantlab_assets.domain.candles.columns import NAMES, REQUIRED, by_header
+from quantlab_assets.domain.candles.normalise import FIRST_US, PRICE_COLUMNS, TIMES_END_US
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 
 _WRAPPED: Final = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)")

@@ -17,8 +17,6 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet as pq
 
-from quantlab_assets.adapters.telegram import html_export, json_export
-from quantlab_assets.adapters.telegram.days_ahead import ROWS_AHEAD, DaysAhead
 from quantlab_assets.adapters.telegram.export_folder import (
     ExportFiles,
     Form,
@@ -28,8 +26,11 @@ from quantlab_assets.adapters.telegram.export_folder import (
     group_of,
     read_options,
 )
-from quantlab_assets.adapters.telegram.json_export import MAX_RECORD_BYTES, STAGED, UNREADABLE
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.adapters.telegram.html import export as html_export
+from quantlab_assets.adapters.telegram.json import export as json_export
+from quantlab_assets.adapters.telegram.json.export import MAX_RECORD_BYTES, STAGED, UNREADABLE
+from quantlab_assets.adapters.telegram.spool import ROWS_AHEAD, DaysAhead
+from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.telegram.frames import MESSAGES
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms

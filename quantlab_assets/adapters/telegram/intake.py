@@ -20,7 +20,7 @@ from quantlab_assets.adapters.telegram.export_folder import (
     read_options,
 )
 from quantlab_assets.adapters.whole_files import copy_checked, sha256_of_file, written
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import StoreUnavailable
 
 _STEM_LENGTH: Final = 60

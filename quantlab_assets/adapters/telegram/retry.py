@@ -10,9 +10,9 @@ from typing import Any, Final
 import polars as pl
 
 from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
-from quantlab_assets.adapters.telegram.html_export import HtmlExport
-from quantlab_assets.adapters.telegram.html_structure import page_of
-from quantlab_assets.adapters.telegram.json_export import (
+from quantlab_assets.adapters.telegram.html.export import HtmlExport
+from quantlab_assets.adapters.telegram.html.structure import page_of
+from quantlab_assets.adapters.telegram.json.export import (
     NOT_UTF8,
     STAGED,
     UNREADABLE,

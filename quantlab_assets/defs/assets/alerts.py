@@ -8,18 +8,18 @@ from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.io_managers import artifact_out
+from quantlab_assets.defs.data.io_managers import artifact_out
+from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN, WITH_NEXT_DAY
-from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import (
+from quantlab_assets.domain.artifacts.records import PartitionOutput
+from quantlab_assets.domain.artifacts.seed_types import (
     ALERT_EVENTS,
     ALERTS,
     ALERTS_QUARANTINE,
 )
-from quantlab_assets.domain.artifacts import PartitionOutput
 from quantlab_assets.domain.errors import QuantlabError
-from quantlab_assets.handlers.extract_alerts import DayAlerts, alerts_of_days, days_at_once
+from quantlab_assets.handlers.ingest.alerts import DayAlerts, alerts_of_days, days_at_once
 
 
 @dg.multi_asset(

@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.data.io_managers import artifact_metadata
+from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
-from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import OHLCV_SLICE
-from quantlab_assets.domain.artifacts import PartitionOutput
-from quantlab_assets.handlers.export_slices import slices_of_day
+from quantlab_assets.domain.artifacts.records import PartitionOutput
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.handlers.slices.export import slices_of_day
 
 candle_files = dg.AssetSpec(
     "candle_files",

@@ -9,24 +9,24 @@ import dagster as dg
 import polars as pl
 
 from quantlab_assets.defs.coverage_heat_map import heat_map_markdown
-from quantlab_assets.defs.io_managers import artifact_metadata, artifact_out
+from quantlab_assets.defs.data.io_managers import artifact_metadata, artifact_out
+from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
-from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import (
+from quantlab_assets.domain.artifacts.records import PartitionOutput
+from quantlab_assets.domain.artifacts.seed_types import (
     ALERT_FORWARD_COVERAGE,
     COVERAGE_GAPS,
     COVERAGE_SUMMARY,
 )
-from quantlab_assets.domain.artifacts import PartitionOutput
-from quantlab_assets.domain.coverage_by_month import HEAT_MAP_HORIZON_H, heat_map
-from quantlab_assets.domain.slices import windows_of
-from quantlab_assets.handlers.analyse_coverage import (
+from quantlab_assets.domain.coverage.by_month import HEAT_MAP_HORIZON_H, heat_map
+from quantlab_assets.domain.slices.slices import windows_of
+from quantlab_assets.handlers.coverage.analyse import (
     DayCoverage,
     coverage_of_day,
     summarise_coverage,
 )
-from quantlab_assets.handlers.export_slices import newest_ts_of
+from quantlab_assets.handlers.slices.export import newest_ts_of
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 

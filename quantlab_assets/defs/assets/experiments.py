@@ -5,20 +5,20 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from quantlab_assets.defs.io_managers import artifact_metadata
-from quantlab_assets.defs.metadata import table_value
+from quantlab_assets.defs.data.io_managers import artifact_metadata
+from quantlab_assets.defs.data.metadata import table_value
+from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import EXPERIMENTS
-from quantlab_assets.defs.read_ledger import PartitionFrames
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import (
+from quantlab_assets.domain.artifacts.records import content_digest
+from quantlab_assets.domain.artifacts.seed_types import (
     EXPERIMENT_CURVES,
     EXPERIMENT_DIAGNOSTICS,
     EXPERIMENT_METRICS,
     EXPERIMENT_TRADES,
     ArtifactType,
 )
-from quantlab_assets.domain.artifacts import content_digest
-from quantlab_assets.handlers.execute_experiment import execute_experiment
+from quantlab_assets.handlers.experiments.execute import execute_experiment
 
 PARTS: dict[str, ArtifactType] = {
     "trades": EXPERIMENT_TRADES,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.handlers.build_projection import build_research
+from quantlab_assets.handlers.projections import build_research
 
 
 @dg.asset(

@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.io_managers import artifact_metadata
+from quantlab_assets.defs.data.io_managers import artifact_metadata
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES
-from quantlab_assets.handlers.ingest_messages import messages_of_day
+from quantlab_assets.domain.artifacts.seed_types import TELEGRAM_MESSAGES
+from quantlab_assets.handlers.ingest.messages import messages_of_day
 
 telegram_exports = dg.AssetSpec(
     "telegram_exports",

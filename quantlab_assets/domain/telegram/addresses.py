@@ -15,7 +15,7 @@ import base58
 import polars as pl
 from eth_hash.auto import keccak
 
-from quantlab_assets.domain.tokens import Chain
+from quantlab_assets.domain.tokens.token import Chain
 
 _EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
 _LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"

@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.telegram.networks import network_in
 from quantlab_assets.domain.telegram.rules import Rules
+from quantlab_assets.domain.tokens.network_names import network_in
 
 _UNITS: Final = {"K": 3, "M": 6, "B": 9, "T": 12}
 _SUBSCRIPTS: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")

@@ -14,15 +14,16 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.artifact_types import (
+from quantlab_assets.domain.artifacts.seed_types import (
     ALERT_EVENTS,
     ALERTS,
     ALERTS_QUARANTINE,
 )
 from quantlab_assets.domain.errors import IntegrityError
-from quantlab_assets.domain.telegram import addresses, cards, links, networks, senders
+from quantlab_assets.domain.telegram import addresses, cards, links, senders
 from quantlab_assets.domain.telegram.frames import MESSAGES, typed
 from quantlab_assets.domain.telegram.rules import Rules, load_rules, normal_name
+from quantlab_assets.domain.tokens import network_names as networks
 
 REPLY_WINDOW: Final = timedelta(minutes=5)
 """How long after a message a bot's reply can still resolve it."""

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifact_types import TELEGRAM_MESSAGES, ArtifactType
+from quantlab_assets.domain.artifacts.seed_types import TELEGRAM_MESSAGES, ArtifactType
 
 
 def frame_schema(artifact_type: ArtifactType) -> pl.Schema:

@@ -5,8 +5,8 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.telegram.networks import network_of
 from quantlab_assets.domain.telegram.rules import ADDRESS, Rules
+from quantlab_assets.domain.tokens.network_names import network_of
 
 _URL: Final = (
     r"(?:[Hh][Tt][Tt][Pp][Ss]?://|(?-u:\b)(?:[0-9A-Za-z-]+\.)+[A-Za-z]{2,24}/)[^\s<>\"'`]*"

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from quantlab_assets.adapters.candle_files import CandleFolder
+from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.adapters.clickhouse import (
     ClickHouseCandles,
     Connection,
@@ -17,7 +17,7 @@ from quantlab_assets.adapters.clickhouse import (
     read_mapping,
 )
 from quantlab_assets.domain.errors import NotFound, QuantlabError, ValidationFailed
-from quantlab_assets.domain.tokens import Token
+from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import CandleWindow
 from quantlab_tests.adapters.clickhouse.engine import embedded, make_table, new_database, put
 

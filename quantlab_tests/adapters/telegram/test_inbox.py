@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from quantlab_assets.adapters.telegram import json_export
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
+from quantlab_assets.adapters.telegram.json import export as json_export
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.telegram.rules import load_rules
 
@@ -129,7 +129,7 @@ def test_other_rules_read_an_export_again(folder: Path, spool: Path) -> None:
 def test_many_records_are_read_in_bounded_batches(
     folder: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quantlab_assets.adapters.telegram import json_export
+    from quantlab_assets.adapters.telegram.json import export as json_export
 
     monkeypatch.setattr(json_export, "_BATCH_RECORDS", 7)
     put(folder / "result.json", *range(50))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quantlab_assets.adapters.telegram.intake import Intake
-from quantlab_assets.domain.artifacts import SourceFile
+from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import Conflict, StoreUnavailable
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from quantlab_assets.adapters.telegram.json_export import Batch, read_export
+from quantlab_assets.adapters.telegram.json.export import Batch, read_export
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 
 PEOPLE = Pseudonyms(b"k" * 32)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from quantlab_assets.domain.artifact_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
+from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import IntegrityError
 from quantlab_assets.domain.telegram.extraction import Accounting
 from quantlab_assets.domain.telegram.frames import table_of

@@ -1,0 +1,223 @@
+"""The store as the ports see it; each method hands on to the module that knows how."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantlab_assets.adapters.artifact_store.read import Reader
+from quantlab_assets.adapters.manifest import transitions
+from quantlab_assets.adapters.manifest.engine import ManifestDatabase
+from quantlab_assets.adapters.manifest.lineage import LineageReader
+from quantlab_assets.adapters.manifest.rows import (
+    existing_input_sets,
+    input_set_artifacts,
+    require,
+)
+from quantlab_assets.adapters.objects.local_disk import LocalFiles
+from quantlab_assets.domain.artifacts.records import (
+    Artifact,
+    ArtifactFilter,
+    ArtifactPage,
+    HeadReplacement,
+    Lineage,
+    Publication,
+    PublishRequest,
+    PublishResult,
+    SourceFile,
+)
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.errors import QuantlabError
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow.dataset as ds
+
+    from quantlab_assets.adapters.artifact_store.publish import Publisher
+
+
+def utc_now() -> datetime:
+    """The wall clock: it dates events, and reaches no content."""
+    return datetime.now(UTC)
+
+
+class ParquetStore:
+    """Implements the ports `ArtifactStore` and `ArtifactFiles` over a folder and a SQLite file.
+
+    Threads and processes may share one lake; a store is cheap to open. What the methods do and
+    raise is said at the ports.
+    """
+
+    def __init__(
+        self,
+        files: LocalFiles,
+        database: ManifestDatabase,
+        types: TypeRegistry,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.files_on_disk = files
+        self.database = database
+        self.types = types
+        self._clock = clock
+        self._reader = Reader(files, database, types)
+        self._lineage = LineageReader(database)
+
+    @cached_property
+    def _publisher(self) -> "Publisher":
+        # Imported here, since most commands only read the manifest.
+        from quantlab_assets.adapters.artifact_store.publish import Publisher
+
+        return Publisher(self.files_on_disk, self.database, self.types, self._clock)
+
+    @classmethod
+    def at(
+        cls,
+        *,
+        artifacts_root: Path,
+        manifest: Path,
+        staging: Path,
+        types: TypeRegistry,
+        create: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> "ParquetStore":
+        """Open a lake's store; `create` makes what is missing of it.
+
+        `staging` must be on the file system of `artifacts_root`. Raises `StoreUnavailable`.
+        """
+        files = LocalFiles(artifacts_root, staging)
+        if create:
+            files.create_folders()
+        else:
+            files.check_folders()
+        return cls(files, ManifestDatabase.open(manifest, create=create), types, clock)
+
+    def is_available(self) -> bool:
+        """See `ArtifactStore`."""
+        try:
+            self.files_on_disk.check_folders()
+            with self.database.writing():
+                return self.files_on_disk.writable()
+        except QuantlabError:
+            return False
+
+    def get_artifact(self, artifact_id: str) -> Artifact:
+        """See `ArtifactStore`."""
+        return self._reader.get_artifacts([artifact_id])[0]
+
+    def get_artifacts(self, artifact_ids: Sequence[str]) -> list[Artifact]:
+        """See `ArtifactStore`."""
+        return self._reader.get_artifacts(artifact_ids)
+
+    def resolve_id(self, prefix: str) -> str:
+        """The artifact id that begins so (8 digits or more), or that an older id now has.
+
+        Raises `NotFound`, `Conflict` if several begin so, `ValidationFailed` if it is no prefix.
+        """
+        return self._reader.resolve_id(prefix)
+
+    def list_artifacts(
+        self,
+        where: ArtifactFilter | None = None,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> ArtifactPage:
+        """See `ArtifactStore`."""
+        return self._reader.list_artifacts(where or ArtifactFilter(), limit, cursor)
+
+    def find_by_logical_key(self, artifact_type: str, logical_key: str) -> list[Artifact]:
+        """See `ArtifactStore`."""
+        return self._reader.find_by_logical_key(artifact_type, logical_key)
+
+    def find_by_file(self, artifact_type: str, logical_key: str, file_hash: str) -> Artifact | None:
+        """The artifact under the key whose Parquet file has exactly these bytes, if there is one.
+
+        A file that is to be published and is found so needs no decoding.
+        """
+        return self._reader.find_by_file(artifact_type, logical_key, file_hash)
+
+    def publish_artifact(self, request: PublishRequest) -> PublishResult:
+        """See `ArtifactStore`."""
+        return self.publish_many([request])[0]
+
+    def publish_many(
+        self, requests: Sequence[PublishRequest], *, heads: Sequence[HeadReplacement] = ()
+    ) -> list[PublishResult]:
+        """See `ArtifactStore`."""
+        return self._publisher.publish_many(requests, heads)
+
+    def get_heads(
+        self, asset: str, partitions: Sequence[str]
+    ) -> Mapping[str, tuple[Artifact, ...] | None]:
+        """See `ArtifactStore`."""
+        return self._reader.get_heads(asset, partitions)
+
+    def list_head_partitions(self, asset: str) -> list[str]:
+        """See `ArtifactStore`."""
+        return self._reader.list_head_partitions(asset)
+
+    def freeze_inputs(self, artifact_ids: Iterable[str]) -> str:
+        """See `ArtifactStore`."""
+        with self.database.writing() as connection:
+            return transitions.freeze_inputs(connection, artifact_ids, at=self._clock())
+
+    def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
+        """See `ArtifactStore`."""
+        with self.database.reading() as connection:
+            require(existing_input_sets(connection, [input_set_id]), [input_set_id], "input set")
+            return input_set_artifacts(connection, input_set_id)
+
+    def get_lineage(
+        self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False
+    ) -> Lineage:
+        """See `ArtifactStore`."""
+        return self._lineage.upstream(artifact_id, depth, all_publications=all_publications)
+
+    def get_downstream(self, artifact_id: str, *, depth: int | None = None) -> Lineage:
+        """See `ArtifactStore`."""
+        return self._lineage.downstream(artifact_id, depth)
+
+    def get_sources(self, artifact_ids: Sequence[str]) -> Mapping[str, tuple[SourceFile, ...]]:
+        """See `ArtifactStore`."""
+        return self._reader.get_sources(artifact_ids)
+
+    def get_publications(self, artifact_id: str) -> list[Publication]:
+        """See `ArtifactStore`."""
+        return self._reader.get_publications(artifact_id)
+
+    def latest_publications(self, artifact_ids: Sequence[str]) -> Mapping[str, Publication]:
+        """See `ArtifactStore`."""
+        return self._reader.latest_publications(artifact_ids)
+
+    def supersede(self, new_id: str, old_id: str, *, reason: str = "superseded") -> None:
+        """See `ArtifactStore`."""
+        with self.database.writing() as connection:
+            transitions.supersede(connection, new_id, old_id, reason=reason, at=self._clock())
+
+    def tombstone(self, artifact_id: str, reason: str) -> None:
+        """See `ArtifactStore`."""
+        with self.database.writing() as connection:
+            transitions.tombstone(connection, artifact_id, reason, at=self._clock())
+
+    def open(self, artifact_id: str, *, verify: bool = False) -> "ds.Dataset":
+        """See `ArtifactStore`."""
+        return self._reader.open_many([artifact_id], verify=verify)
+
+    def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
+        """See `ArtifactStore`."""
+        return self._reader.open_many(artifact_ids, verify=verify)
+
+    def read_verified(
+        self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
+    ) -> "pl.DataFrame":
+        """See `ArtifactStore`."""
+        return self._reader.read_verified(artifact_ids, columns)
+
+    def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
+        """See `ArtifactStore`."""
+        self._reader.checked_files(self._reader.get_artifacts(artifact_ids), verify=True)
+
+    def files(self, artifact_ids: Sequence[str], *, verify: bool) -> list[Path]:
+        """See `ArtifactFiles`."""
+        return self._reader.checked_files(self._reader.get_artifacts(artifact_ids), verify=verify)

@@ -1,0 +1,204 @@
+"""Rows of the manifest as records, and the look-ups that several questions share."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, select
+
+from quantlab_assets.adapters.manifest.engine import from_micros, in_lists
+from quantlab_assets.adapters.manifest.tables import (
+    artifact_aliases,
+    artifact_tags,
+    artifacts,
+    input_set_members,
+    input_sets,
+    lineage,
+    publication_sources,
+    publications,
+    sources,
+)
+from quantlab_assets.domain.artifacts.records import (
+    Artifact,
+    LineageInput,
+    Provenance,
+    Publication,
+    SourceFile,
+)
+from quantlab_assets.domain.errors import NotFound
+
+
+def artifacts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Artifact]:
+    """The artifacts that exist, by their own ids; aliases are not followed."""
+    rows: list[Row[Any]] = []
+    for some in in_lists(ids):
+        rows += connection.execute(select(artifacts).where(artifacts.c.artifact_id.in_(some))).all()
+    return {artifact.artifact_id: artifact for artifact in to_artifacts(connection, rows)}
+
+
+def artifact_by_file(
+    connection: Connection, artifact_type: str, logical_key: str, file_hash: str
+) -> Artifact | None:
+    """The artifact under the key whose file has exactly these bytes, if there is one."""
+    rows = connection.execute(
+        select(artifacts)
+        .where(
+            artifacts.c.file_hash == file_hash,
+            artifacts.c.artifact_type == artifact_type,
+            artifacts.c.logical_key == logical_key,
+        )
+        .order_by(artifacts.c.sequence)
+        .limit(1)
+    ).all()
+    return next(iter(to_artifacts(connection, rows)), None)
+
+
+def existing_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Which of the ids are artifacts."""
+    return _present(connection, artifacts.c.artifact_id, ids)
+
+
+def existing_input_sets(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Which of the ids are frozen sets."""
+    return _present(connection, input_sets.c.input_set_id, ids)
+
+
+def _present(connection: Connection, column: Column[str], ids: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for some in in_lists(ids):
+        found.update(connection.scalars(select(column).where(column.in_(some))))
+    return found
+
+
+def input_set_artifacts(connection: Connection, input_set_id: str) -> tuple[str, ...]:
+    """The sorted members of a frozen set."""
+    members = select(input_set_members.c.artifact_id).where(
+        input_set_members.c.input_set_id == input_set_id
+    )
+    return tuple(connection.scalars(members.order_by(input_set_members.c.artifact_id)))
+
+
+def inputs_of(connection: Connection, publication_id: int) -> tuple[LineageInput, ...]:
+    """What a publication was made from, in the order in which it was said."""
+    return tuple(
+        LineageInput(row.input_artifact_id, row.input_set_id, row.role)
+        for row in connection.execute(
+            select(lineage)
+            .where(lineage.c.publication_id == publication_id)
+            .order_by(lineage.c.lineage_id)
+        )
+    )
+
+
+def resolve(connection: Connection, ids: Sequence[str]) -> dict[str, Artifact]:
+    """The artifacts by the id asked for, older ids too. Raises `NotFound` naming the missing."""
+    found = artifacts_by_id(connection, ids)
+    rest = [asked for asked in ids if asked not in found]
+    if rest:
+        aliases: dict[str, str] = {}
+        for some in in_lists(rest):
+            aliases.update(
+                (row.alias, row.artifact_id)
+                for row in connection.execute(
+                    select(artifact_aliases).where(artifact_aliases.c.alias.in_(some))
+                )
+            )
+        renamed = artifacts_by_id(connection, aliases.values())
+        found |= {alias: renamed[artifact_id] for alias, artifact_id in aliases.items()}
+    require(found, ids)
+    return found
+
+
+def require(found: Iterable[str], asked: Iterable[str], what: str = "artifact") -> None:
+    """Raise `NotFound` naming the ids that were asked for and not found."""
+    have = set(found)
+    missing = [one for one in dict.fromkeys(asked) if one not in have]
+    if missing:
+        shown = ", ".join(repr(one[:64]) for one in missing[:10])
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise NotFound(f"no {what} {shown}{more}")
+
+
+def to_artifacts(connection: Connection, rows: Sequence[Row[Any]]) -> list[Artifact]:
+    """Records of the rows, in their order, with their tags."""
+    tags: dict[str, dict[str, str]] = {}
+    for some in in_lists(row.artifact_id for row in rows):
+        for tag in connection.execute(
+            select(artifact_tags)
+            .where(artifact_tags.c.artifact_id.in_(some))
+            .order_by(artifact_tags.c.artifact_id, artifact_tags.c.k)
+        ):
+            tags.setdefault(tag.artifact_id, {})[tag.k] = tag.v
+    return [
+        Artifact(
+            artifact_id=row.artifact_id,
+            artifact_type=row.artifact_type,
+            schema_version=row.schema_version,
+            logical_key=row.logical_key,
+            status=row.status,
+            path=row.path,
+            file_hash=row.file_hash,
+            file_size=row.file_size,
+            content_hash=row.content_hash,
+            row_count=row.row_count,
+            min_ts=_time(row.min_ts),
+            max_ts=_time(row.max_ts),
+            created_at=from_micros(row.created_at),
+            keeps_many=row.keeps_many,
+            purged_at=_time(row.purged_at),
+            tags=tags.get(row.artifact_id, {}),
+        )
+        for row in rows
+    ]
+
+
+def to_publication(row: Row[Any]) -> Publication:
+    """The record of a row of `publications`."""
+    return Publication(
+        publication_id=row.publication_id,
+        artifact_id=row.artifact_id,
+        deduped=row.deduped,
+        provenance=Provenance(
+            writer_name=row.writer_name,
+            writer_version=row.writer_version,
+            run_id=row.run_id,
+            step=row.step,
+            git_commit=row.git_commit,
+            git_dirty=row.git_dirty,
+            git_diff_hash=row.git_diff_hash,
+            params=json.loads(row.params_json),
+            environment=json.loads(row.environment_json),
+        ),
+        created_at=from_micros(row.created_at),
+    )
+
+
+def sources_of(
+    connection: Connection, ids: Iterable[str], *, first_only: bool = False
+) -> Mapping[str, tuple[SourceFile, ...]]:
+    """The raw files that publications of the artifacts name, by hash; the first publications' only
+    if asked."""
+    found: dict[str, dict[str, SourceFile]] = {}
+    for some in in_lists(ids):
+        named = (
+            select(publications.c.artifact_id, sources)
+            .join(
+                publication_sources,
+                publication_sources.c.publication_id == publications.c.publication_id,
+            )
+            .join(sources, sources.c.sha256 == publication_sources.c.sha256)
+            .where(publications.c.artifact_id.in_(some))
+            .order_by(publications.c.artifact_id, sources.c.sha256)
+            .distinct()
+        )
+        if first_only:
+            named = named.where(publications.c.deduped.is_(False))
+        for row in connection.execute(named):
+            raw = SourceFile(sha256=row.sha256, name=row.name, size=row.size, kind=row.kind)
+            found.setdefault(row.artifact_id, {})[row.sha256] = raw
+    return {artifact_id: tuple(raws.values()) for artifact_id, raws in found.items()}
+
+
+def _time(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)

@@ -1,0 +1,654 @@
+"""Telegram Desktop's JSON export, of one chat or of a whole account, streamed record by record.
+
+The file is cut into records and the skeleton around them (`structure`). The skeleton goes through a
+streaming parser, which refuses a file that is no JSON, no export, or cut off, as a whole. Each
+record is decoded by itself: it becomes a row of `telegram_messages`, or a row of
+`alerts_quarantine` with its original bytes and a code that says why it could not be read. Nothing
+in a record can make the reading fail, or cost the records around it. See docs/alerts.md.
+
+The skeleton's numbers are read with `use_float`: without it ijson's C backend crashes the process
+on an integer of more digits than Python converts.
+"""
+
+import base64
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, NoReturn, TypedDict
+
+import ijson
+import msgspec
+import polars as pl
+
+from quantlab_assets.adapters.telegram.json.structure import (
+    ACCOUNT_LEVEL,
+    CHAT_LEVEL,
+    Oversized,
+    Record,
+    RecordSplitter,
+)
+from quantlab_assets.adapters.telegram.people import People
+from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.clock import AUTO, LABEL, utc_of
+from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
+from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
+from quantlab_assets.domain.telegram.rules import Rules, load_rules
+
+PARSER_VERSION: Final = "json-2"
+INGEST_SOURCE: Final = "telegram_json"
+
+MAX_TEXT: Final = 100_000
+"""Longest text of a message, in characters; Telegram itself allows 4,096."""
+MAX_RECORD_BYTES: Final = 32 << 20
+"""The largest record that is decoded; a larger one is quarantined by itself."""
+MAX_KEPT: Final = 1 << 20
+"""How much of an unreadable record is kept, in bytes."""
+MAX_KEPT_IN_ALL: Final = 64 << 20
+"""How much of all unreadable records of an export is kept; of those after it `MAX_KEPT_AFTER`."""
+MAX_KEPT_AFTER: Final = 1024
+NOT_UTF8: Final = "base64:"
+"""What kept bytes begin with that are no UTF-8; a JSON record never begins so."""
+
+_CHUNK: Final = 1 << 20
+_BATCH_RECORDS: Final = 20_000
+_BATCH_CHARACTERS: Final = 8_000_000
+_EARLIEST: Final = int(datetime(2013, 1, 1, tzinfo=UTC).timestamp())
+_LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
+_SECOND: Final = 1_000_000
+_SECONDS: Final = re.compile(r"-?[0-9]{1,11}")
+_INT64: Final = range(-(2**63), 2**63)
+_PEOPLE: Final = ("personal_chat", "saved_messages")
+"""Types of chat whose name and id are a person's."""
+_MENTIONS: Final = ("mention", "mention_name")
+_EXPECTED: Final = (
+    "expected Telegram Desktop's JSON export: an object with `messages` (one chat) or `chats.list` "
+    "(an account)"
+)
+
+STAGED: Final = pl.Schema({n: t for n, t in MESSAGES.items() if n != "seen_at_utc"})
+"""Columns of `telegram_messages` without `seen_at_utc`, which is known only when all is read."""
+UNREADABLE: Final = frame_schema(ALERTS_QUARANTINE)
+
+Layout = Literal["chat", "account"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat as its export names it; `chat_id` is None if it has no valid id. `personal` if it is
+    with one person, so that its name and id are that person's."""
+
+    chat_id: int | None
+    name: str | None
+    personal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some records of an export: columns `STAGED`, and columns `UNREADABLE`."""
+
+    messages: pl.DataFrame
+    unreadable: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """An element of a list of messages that is no object and no list."""
+
+    value: Any
+
+
+class _RefusedError(Exception):
+    """A record that cannot be read: a quarantine code and what is wrong."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def layout_of(path: Path) -> tuple[Layout, Chat]:
+    """Whether the file exports a chat (and which) or an account.
+
+    Raises `ValidationFailed` if it is neither, or no JSON.
+    """
+    header: dict[str, Any] = {}
+    found: Layout | None = None
+    with _opened(path) as file:
+        for events, _, _ in _skeleton(path, file, CHAT_LEVEL, 0, kept_bytes=0):
+            for prefix, event, value in events:
+                if event == "map_key" and value == "list" and prefix in ("chats", "left_chats"):
+                    return "account", Chat(None, None)
+                if prefix == "messages" and event == "start_array":
+                    found = "chat"
+                elif prefix in _HEADER and event in ("number", "string"):
+                    header[prefix] = value
+                if found and "id" in header:
+                    return found, _chat(header)
+    if found is None:
+        raise _no_export(path)
+    return found, _chat(header)
+
+
+def _no_export(path: Path) -> ValidationFailed:
+    return ValidationFailed(f"{path.name}: not a Telegram export; {_EXPECTED}")
+
+
+def read_export(
+    path: Path,
+    rules: Rules | None = None,
+    pseudonyms: Pseudonyms | None = None,
+    *,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+    timezone: str = AUTO,
+) -> Iterator[Batch]:
+    """The records of an export in batches of bounded size.
+
+    `timezone`, if it is an IANA zone, is the clock of times that stand without an offset.
+    With `pseudonyms` no name or id of a person is in them, and no bytes of unreadable records.
+    Raises `ValidationFailed` if the JSON is damaged or cut off, with batches before that wasted: a
+    caller keeps nothing of such a file.
+    """
+    layout, chat = layout_of(path)
+    rows = _Rows(People(rules or load_rules(), pseudonyms), timezone)
+    for of, record in _records(path, layout, chat, max_record_bytes):
+        rows.add(of, record)
+        if rows.full:
+            yield rows.take()
+    yield rows.take()
+
+
+def read_record(
+    chat: Chat, record: bytes, rules: Rules | None = None, *, timezone: str = AUTO
+) -> Batch:
+    """One record by itself: one row of one of the two frames."""
+    rows = _Rows(People(rules or load_rules(), None), timezone)
+    rows.add(chat, record)
+    return rows.take()
+
+
+_HEADER: Final = ("id", "name", "type")
+_Events = list[tuple[str, str, Any]]
+
+
+def _skeleton(
+    path: Path, file: BinaryIO, level: int, max_record_bytes: int, kept_bytes: int = MAX_KEPT
+) -> Iterator[tuple[_Events, list[Record], int]]:
+    """The events of the skeleton chunk by chunk, with the records that end in the chunk, and how
+    many records there were before."""
+    splitter = RecordSplitter(level, max_bytes=max_record_bytes, kept_bytes=kept_bytes)
+    events: Any = ijson.sendable_list()
+    parser = ijson.parse_coro(events, use_float=True)
+    read = 0
+    while chunk := file.read(_CHUNK):
+        skeleton, records = splitter.feed(chunk)
+        if skeleton:
+            with _json_errors(path, read):
+                parser.send(skeleton)
+        yield events, records, read
+        events.clear()
+        read += len(records)
+    with _json_errors(path, read):
+        parser.close()
+    yield events, [], read
+
+
+def _records(
+    path: Path, layout: Layout, chat: Chat, max_record_bytes: int
+) -> Iterator[tuple[Chat, Record | Scalar]]:
+    """Records with their chat: of the one chat, or from both lists of an account."""
+    if layout == "chat":
+        level, lists, wholes = CHAT_LEVEL, {"messages.item"}, {"messages"}
+    else:
+        wholes = {"chats.list", "left_chats.list"}
+        level, lists = ACCOUNT_LEVEL, {f"{whole}.item.messages.item" for whole in wholes}
+    starts = {item.removesuffix(".messages.item") for item in lists} - lists
+    scalars = {f"{item}.{name}": name for item in starts for name in _HEADER}
+    header: dict[str, Any] = {}
+    current: Chat | None = chat if layout == "chat" else None
+    waiting: deque[Record] = deque()
+    depth = 0
+    is_export = False
+    with _opened(path) as file:
+        for events, records, _ in _skeleton(path, file, level, max_record_bytes):
+            waiting.extend(records)
+            for prefix, event, value in events:
+                if event in ("start_map", "start_array"):
+                    if depth == level:
+                        record = waiting.popleft()
+                        if prefix in lists:
+                            current = current or _chat(header)
+                            yield current, record
+                    elif prefix in starts:
+                        header, current = {}, None
+                    elif prefix in wholes and event == "start_array":
+                        is_export = True
+                    depth += 1
+                elif event in ("end_map", "end_array"):
+                    depth -= 1
+                elif prefix in lists:
+                    current = current or _chat(header)
+                    yield current, Scalar(value)
+                elif prefix in scalars and event in ("number", "string"):
+                    header[scalars[prefix]] = value
+    if not is_export:
+        raise _no_export(path)
+
+
+def _chat(header: Mapping[str, Any]) -> Chat:
+    name = header.get("name")
+    return Chat(
+        chat_id=_int64(header.get("id")),
+        name=_clean(name) if isinstance(name, str) else None,
+        personal=header.get("type") in _PEOPLE,
+    )
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class _Entity(msgspec.Struct, omit_defaults=True):
+    """A part of a text that is more than text, as it is stored."""
+
+    type: str
+    text: str
+    href: str | msgspec.UnsetType = msgspec.UNSET
+
+
+# By call, since `from` is a keyword. What is not named here is only checked to be JSON.
+_Usual = TypedDict(
+    "_Usual",
+    {
+        "type": Any,
+        "id": Any,
+        "date": Any,
+        "date_unixtime": Any,
+        "edited": Any,
+        "edited_unixtime": Any,
+        "action": Any,
+        "from": Any,
+        "from_id": Any,
+        "actor": Any,
+        "actor_id": Any,
+        "forwarded_from": Any,
+        "reply_to_message_id": Any,
+        "reply_to_peer_id": Any,
+        "inline_bot_buttons": Any,
+        "text": str | list[str | _Entity],
+        "text_entities": list[_Entity],
+    },
+    total=False,
+)
+_decode_usual: Final = msgspec.json.Decoder(_Usual).decode
+"""Reads a record as exports usually have it, several times faster than `_decode`. What it refuses
+is left to `_decode`, which says what is wrong or makes the best of it."""
+
+
+def compact_json(entities: list[Any]) -> str:
+    """Entities as they are stored: JSON without spaces, in UTF-8."""
+    try:
+        return msgspec.json.encode(entities).decode()
+    except UnicodeEncodeError:
+        return _clean(_encode(entities))
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows read so far, by column."""
+
+    people: People
+    timezone: str = AUTO
+    messages: list[tuple[Any, ...]] = field(default_factory=list)
+    unreadable: list[tuple[Any, ...]] = field(default_factory=list)
+    characters: int = 0
+    kept: int = 0
+
+    @property
+    def full(self) -> bool:
+        count = len(self.messages) + len(self.unreadable)
+        return count >= _BATCH_RECORDS or self.characters >= _BATCH_CHARACTERS
+
+    def add(self, chat: Chat, record: Record | Scalar) -> None:
+        known: Any = {}
+        try:
+            known = _decoded(record)
+            row = self._row(chat, known)
+            self.messages.append(row)
+            self.characters += len(row[-3]) + len(row[-2])
+        except _RefusedError as refused:
+            self._refuse(chat, record, known, refused)
+        except RecursionError:
+            deep = _RefusedError("unknown_shape", "brackets nest too deep for any message")
+            self._refuse(chat, record, {}, deep)
+
+    def take(self) -> Batch:
+        batch = Batch(_frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE))
+        self.messages, self.unreadable, self.characters = [], [], 0
+        return batch
+
+    def _refuse(self, chat: Chat, record: Record | Scalar, known: Any, why: _RefusedError) -> None:
+        known = known if isinstance(known, dict) else {}
+        try:
+            posted = _time(known, "date", "date_unixtime", self.timezone)
+        except _RefusedError:
+            posted = None
+        name, sender_id = known.get("from"), known.get("from_id")
+        sender = _clean(name) if isinstance(name, str) else None
+        if sender is not None:
+            sender, _, _ = self.people.sender(
+                sender, sender_id if isinstance(sender_id, str) else None, service=False
+            )
+        text, cut = self._kept(record)
+        chat_id, _ = self.people.chat(chat.chat_id, chat.name, personal=chat.personal)
+        row = (chat_id, _int64(known.get("id")), posted, sender, text, why.code)
+        self.unreadable.append((*row, _clean(why.reason) + cut))
+        self.characters += len(text or "")
+
+    def _kept(self, record: Record | Scalar) -> tuple[str | None, str]:
+        """The original bytes of a record as text, and what to add to the reason if they are cut."""
+        if self.people.pseudonyms is not None:
+            return None, "; its bytes are not kept, since names are replaced by pseudonyms"
+        if isinstance(record, Scalar):
+            raw = json.dumps(record.value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            size = len(raw)
+        elif isinstance(record, Oversized):
+            raw, size = record.head, record.size
+        else:
+            raw, size = record, len(record)
+        limit = MAX_KEPT if self.kept < MAX_KEPT_IN_ALL else MAX_KEPT_AFTER
+        raw = raw[:limit]
+        self.kept += len(raw)
+        cut = f"; only its first {len(raw)} bytes of {size} are kept" if len(raw) < size else ""
+        try:
+            return raw.decode(), cut
+        except UnicodeDecodeError as error:
+            if cut and error.end == len(raw) and error.reason == "unexpected end of data":
+                return raw[: error.start].decode(), cut
+            return NOT_UTF8 + base64.b64encode(raw).decode(), cut
+
+    def _parts(self, value: Any) -> Any:
+        """Parts of text with the people mentioned in them replaced; whatever else is left alone."""
+        if self.people.pseudonyms is None or not isinstance(value, list):
+            return value
+        return [self._part(part) for part in value]
+
+    def _part(self, part: Any) -> Any:
+        if type(part) is _Entity:
+            if part.type not in _MENTIONS:
+                return part
+            return msgspec.structs.replace(part, text=self.people.mention(_clean(part.text)))
+        named = isinstance(part, dict) and part.get("type") in _MENTIONS
+        if named and isinstance(part.get("text"), str):
+            return {**part, "text": self.people.mention(_clean(part["text"]))}
+        return part
+
+    def _row(self, chat: Chat, record: Any) -> tuple[Any, ...]:
+        if not isinstance(record, dict):
+            raise _RefusedError("unknown_shape", "the record is not an object")
+        kind = record.get("type")
+        if kind not in ("message", "service"):
+            raise _RefusedError("unknown_shape", f"type is {_shown(kind)}, not message or service")
+        if chat.chat_id is None:
+            raise _RefusedError("missing_id", "the chat has no id")
+        message_id = _int64(record.get("id"))
+        if message_id is None:
+            raise _RefusedError("missing_id", f"id is {_shown(record.get('id'))}, not a number")
+        posted = _time(record, "date", "date_unixtime", self.timezone)
+        if posted is None:
+            raise _RefusedError("bad_date", "the record has no date")
+        edited = _time(record, "edited", "edited_unixtime", self.timezone)
+        if edited is not None and edited < posted:
+            raise _RefusedError("bad_date", "the record was edited before it was posted")
+        service = kind == "service" or "action" in record
+        name, sender_id, sent_by = self.people.sender(
+            _text_or_none(record, "actor" if service else "from"),
+            _sender_id(record, "actor_id" if service else "from_id"),
+            service=service,
+        )
+        text, entities = _text(
+            record, self._parts(record.get("text", "")), self._parts(record.get("text_entities"))
+        )
+        forwarded = _text_or_none(record, "forwarded_from")
+        return (
+            *self.people.chat(chat.chat_id, chat.name, personal=chat.personal),
+            message_id,
+            posted,
+            edited,
+            name,
+            sender_id,
+            sent_by,
+            _reply_to(record),
+            None if forwarded is None else self.people.person(forwarded),
+            service,
+            text,
+            entities,
+            INGEST_SOURCE,
+        )
+
+
+def _decoded(record: Record | Scalar) -> Any:
+    if isinstance(record, bytes):
+        try:
+            text = record.decode()
+            try:
+                return _decode_usual(record)
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                return _decode(text)
+        except UnicodeDecodeError:
+            raise _RefusedError("bad_json", "the record is not UTF-8") from None
+        except ValueError as error:
+            cause = str(error).splitlines()[0][:120]
+            raise _RefusedError("bad_json", f"the record is not JSON: {cause}") from None
+    if isinstance(record, Scalar):
+        return record.value
+    raise _RefusedError(
+        "oversized_record", f"the record has {record.size} bytes; no message is that large"
+    )
+
+
+def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
+    """Rows as a frame; times are given in microseconds."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, pl.Int64).cast(dtype)
+            if isinstance(dtype, pl.Datetime)
+            else pl.Series(name, values, dtype)
+            for (name, dtype), values in zip(schema.items(), columns, strict=True)
+        ]
+    )
+
+
+def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> int | None:
+    """The time of a record in microseconds since 1970, UTC; None if it has none. Unix seconds win;
+    a clock time needs an offset, or the zone of its clock. Old exports write the epoch for "never
+    edited"."""
+    seconds = record.get(unix)
+    if seconds is not None:
+        number = _int64(seconds)
+        if number is None and isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
+            number = int(seconds)
+        if number is None:
+            raise _RefusedError("bad_date", f"{unix} is {_shown(seconds)}, not Unix seconds")
+        if number == 0 and local == "edited":
+            return None
+        return _in_range(number * _SECOND, unix)
+    clock = record.get(local)
+    if clock is None:
+        return None
+    if not isinstance(clock, str):
+        raise _RefusedError("bad_date", f"{local} is {_shown(clock)}, not a time")
+    try:
+        moment = datetime.fromisoformat(clock)
+    except ValueError:
+        raise _RefusedError("bad_date", f"{local} is {_shown(clock)}, not a time") from None
+    if local == "edited" and moment.year <= 1970:
+        return None
+    if moment.tzinfo is None:
+        if timezone in (AUTO, LABEL):
+            raise _RefusedError("bad_date", f"{local} has no offset and there is no {unix}")
+        known = utc_of(moment, timezone)
+        if known is None:
+            raise _RefusedError("bad_date", f"{timezone} never showed {local}: {clock}")
+        moment = known
+    try:
+        whole = int(moment.replace(microsecond=0).timestamp())
+    except (OverflowError, ValueError):
+        raise _RefusedError("bad_date", f"{local} is out of range") from None
+    return _in_range(whole * _SECOND + moment.microsecond, local)
+
+
+def _in_range(moment: int, name: str) -> int:
+    if not _EARLIEST * _SECOND <= moment < _LATEST * _SECOND:
+        raise _RefusedError("bad_date", f"{name} is not between 2013 and 2100")
+    return moment
+
+
+def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
+    """The text, and its entities as JSON: a list of `{type, text, href?}` without plain parts.
+
+    `value` and `told` are the record's `text` and `text_entities`.
+    """
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
+    try:
+        text = _clean("".join([part if type(part) is str else part.text for part in parts]))
+    except (AttributeError, TypeError):
+        text = _clean("".join(map(_text_of, parts)))
+    if len(text) > MAX_TEXT:
+        raise _RefusedError("oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}")
+    entities = _entities(told or parts)
+    if "inline_bot_buttons" in record:
+        entities += _buttons(record["inline_bot_buttons"])
+    if not entities:
+        return text, "[]"
+    return text, compact_json(entities)
+
+
+def _text_of(part: Any) -> str:
+    text = part.get("text") if type(part) is dict else getattr(part, "text", part)
+    if type(text) is not str:
+        raise _RefusedError("unknown_shape", "a part of text holds no text")
+    return text
+
+
+def _entities(parts: Any) -> list[Any]:
+    if not isinstance(parts, list):
+        raise _RefusedError("unknown_shape", "text_entities is not a list")
+    entities: list[Any] = []
+    for part in parts:
+        if type(part) is _Entity:
+            if part.type != "plain":
+                entities.append(part)
+            continue
+        if type(part) is not dict:
+            if type(part) is str:
+                continue
+            raise _RefusedError("unknown_shape", "an entity is not an object")
+        kind, text = part.get("type"), part.get("text")
+        if type(kind) is not str or type(text) is not str:
+            raise _RefusedError("unknown_shape", "an entity has no type or no text")
+        if kind != "plain":
+            href = part.get("href")
+            entity = {"type": kind, "text": text}
+            if type(href) is str:
+                entity["href"] = href
+            entities.append(entity)
+    return entities
+
+
+def _buttons(rows: Any) -> list[dict[str, str]]:
+    """Buttons under a message that open a link; others, of whatever shape, are of no interest."""
+    lines = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    cells = [cell for row in lines for cell in row if isinstance(cell, dict)]
+    return [
+        {"type": "button", "text": cell["text"], "href": cell["data"]}
+        for cell in cells
+        if cell.get("type") == "url"
+        and isinstance(cell.get("text"), str)
+        and isinstance(cell.get("data"), str)
+    ]
+
+
+def _reply_to(record: Mapping[str, Any]) -> int | None:
+    """The message of the same chat that this one answers."""
+    value = record.get("reply_to_message_id")
+    if value is None or record.get("reply_to_peer_id") is not None:
+        return None
+    number = _int64(value)
+    if number is None:
+        raise _RefusedError("unknown_shape", f"reply_to_message_id is {_shown(value)}")
+    return number
+
+
+def _sender_id(record: Mapping[str, Any], name: str) -> str | None:
+    """The sender's id as text; exports of old wrote a bare number for a user."""
+    number = _int64(record.get(name))
+    return _text_or_none(record, name) if number is None else f"user{number}"
+
+
+def _text_or_none(record: Mapping[str, Any], name: str) -> str | None:
+    value = record.get(name)
+    if value is not None and not isinstance(value, str):
+        # Not what it is: it may name a person.
+        raise _RefusedError("unknown_shape", f"{name} is {type(value).__name__}, not text")
+    return None if value is None else _clean(value)
+
+
+def _int64(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
+        return value
+    return None
+
+
+def _clean(text: str) -> str:
+    """Text that UTF-8 can hold: NULs and lone surrogates become U+FFFD, so that removing them never
+    joins two halves into an address."""
+    if "\x00" in text:
+        text = text.replace("\x00", "�")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
+
+
+def _opened(path: Path) -> BinaryIO:
+    file = path.open("rb")
+    if file.read(3) != b"\xef\xbb\xbf":
+        file.seek(0)
+    return file
+
+
+class _json_errors:  # noqa: N801
+    """Turns the parser's errors into one line that names the file."""
+
+    def __init__(self, path: Path, read: int) -> None:
+        self._path, self._read = path, read
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Literal[False]:
+        if isinstance(error, (ijson.JSONError, ArithmeticError, UnicodeDecodeError, ValueError)):
+            cause = str(error).strip().splitlines() or [""]
+            raise ValidationFailed(
+                f"{self._path.name}: damaged or cut-off JSON after {self._read} records "
+                f"({cause[0].strip().strip('.')[:80]}); {_EXPECTED}; export it again"
+            ) from error
+        return False

@@ -1,0 +1,1 @@
+"""`quantlab artifacts`: each module has the commands of one purpose."""

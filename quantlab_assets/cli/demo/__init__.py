@@ -1,0 +1,1 @@
+"""`quantlab demo`: the whole pipeline on the sample, and what it found."""

@@ -1,0 +1,1 @@
+"""`quantlab experiments` and `strategies`: each module has the commands of one purpose."""

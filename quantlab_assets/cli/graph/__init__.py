@@ -1,0 +1,1 @@
+"""The asset graph from the shell: which Dagster instance, running assets on it, its UI."""

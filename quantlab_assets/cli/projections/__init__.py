@@ -1,0 +1,1 @@
+"""`quantlab projections`: each module has the commands of one purpose."""

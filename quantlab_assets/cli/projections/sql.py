@@ -1,0 +1,264 @@
+"""`quantlab projections sql`: ask a projection, in one line, a script or a conversation."""
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
+
+import click
+
+from quantlab_assets.cli.session import Session, pass_session
+from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.frames import write_csv, write_frame, write_json_rows
+from quantlab_assets.cli.shell.output import Format, format_option, plural, printable, say
+from quantlab_assets.cli.shell.parameters import TEXT
+from quantlab_assets.cli.shell.progress import progress_bar
+from quantlab_assets.domain.errors import NotFound, ValidationFailed
+from quantlab_assets.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from quantlab_assets.adapters.duckdb.query import QueryResult
+    from quantlab_assets.ports.projection_builder import Projection
+
+TABLE_ROWS: Final = 100
+"""Rows of a result that a table shows, unless told otherwise."""
+
+PLAN: Final = ["explain_key", "explain_value"]
+"""The columns of what EXPLAIN gives."""
+
+_NAMED_BY_CONTENT: Final = re.compile(r"p_[0-9a-f]{32}", re.ASCII)
+
+MAX_SCRIPT: Final = 1_000_000
+"""Bytes of a script: more is a file that was given by mistake."""
+
+
+@quantlab_command(
+    "sql",
+    examples="""
+    quantlab projections sql
+    quantlab projections sql "SELECT chain, count(*) AS calls FROM alerts GROUP BY ALL"
+    quantlab projections sql --file query.sql --format csv > answer.csv
+    quantlab projections sql --projection one_day "DESCRIBE calls"
+    echo "SHOW TABLES" | quantlab projections sql -
+    """,
+)
+@click.argument("query", required=False, type=TEXT)
+@click.option(
+    "--file",
+    "script",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Run the queries of a file.",
+)
+@click.option(
+    "--projection",
+    "projection_id",
+    type=TEXT,
+    metavar="ID",
+    help="Ask this one. Default: research, built first if the lake has changed.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help=f"Print at most so many rows. Default: {TABLE_ROWS} in a table, else all.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give a query up after so long. Default: never.",
+)
+@format_option
+@pass_session
+def sql(
+    session: Session,
+    query: str | None,
+    script: Path | None,
+    projection_id: str | None,
+    limit: int | None,
+    timeout_s: float | None,
+    output_format: Format,
+) -> None:
+    """Ask a projection in SQL: one query, several with a ; between, or none for a prompt.
+
+    Only reading: nothing that a query says can change a projection, or reach a file, another
+    database or the network. A - in the place of the query reads it from stdin, as does no query
+    where stdin is not a terminal.
+
+    Times are in UTC. In a table NULL is a value that is not there. JSON and CSV hold the result of
+    one query.
+    """
+    if query is not None and script is not None:
+        raise click.UsageError("give a query or --file, not both")
+    talking = query is None and script is None and _is_terminal(sys.stdin, sys.stdout)
+    text = None if talking else _script(query, script)
+    lake = session.open_lake()
+    named = _built(lake, projection_id)
+    with lake.query_session(named, timeout_s=timeout_s) as asked:
+        if text is None:
+            from quantlab_assets.cli.projections.prompt import talk
+
+            talk(asked, named, output_format, limit)
+            return
+        statements = asked.statements(text)
+        if not statements:
+            raise click.UsageError("there is no query; try: quantlab projections sql 'SHOW TABLES'")
+        if len(statements) > 1 and output_format is not Format.TABLE:
+            raise click.UsageError(
+                f"--format {output_format.value} holds the result of one query, and there are"
+                f" {len(statements)}"
+            )
+        for statement in statements:
+            write_result(asked.ask(statement), output_format, limit)
+
+
+def write_result(result: "QueryResult", output_format: Format, limit: int | None) -> int:
+    """Print the rows of a result, and say how many were left out; gives how many were printed."""
+    if output_format is Format.TABLE:
+        if [column.name for column in result.columns] == PLAN:
+            return _write_plan(result)
+        return _write_table(result, TABLE_ROWS if limit is None else limit)
+    shown = _Counted(limit)
+    if output_format is Format.CSV:
+        write_csv(shown.frames(result.frames()))
+    else:
+        write_json_rows(shown.rows(result.json_rows()), lines=output_format is Format.JSONL)
+    sys.stdout.flush()
+    if shown.cut:
+        say(f"the first {plural(shown.count, 'row')}: --limit cut the rest off")
+    return shown.count
+
+
+class _Counted:
+    """Lets through as many rows as it may, and stops reading after them."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self.count = 0
+        self.cut = False
+
+    def frames(self, frames: "Iterator[pl.DataFrame]") -> "Iterator[pl.DataFrame]":
+        for i, frame in enumerate(frames):
+            taken = self._take(frame.height)
+            if taken or i == 0:
+                yield frame.head(taken)
+            if self.cut:
+                return
+
+    def rows(self, batches: Iterator[list[str]]) -> Iterator[list[str]]:
+        for batch in batches:
+            yield batch[: self._take(len(batch))]
+            if self.cut:
+                return
+
+    def _take(self, there: int) -> int:
+        left = there if self._limit is None else min(there, self._limit - self.count)
+        self.count += left
+        self.cut = left < there
+        return left
+
+
+def _write_plan(result: "QueryResult") -> int:
+    """Print what EXPLAIN gives as the drawing that it is."""
+    count = 0
+    for frame in result.frames():
+        for drawing in frame["explain_value"]:
+            count += 1
+            for line in drawing.splitlines():
+                click.echo(printable(line))
+    return count
+
+
+def _write_table(result: "QueryResult", most: int) -> int:
+    import polars as pl
+
+    kept: list[pl.DataFrame] = []
+    room, count = most, 0
+    for frame in result.frames():
+        count += frame.height
+        if room or not kept:
+            kept.append(frame.head(min(room, frame.height)))
+            room -= kept[-1].height
+    shown = pl.concat(kept)
+    write_frame(shown, numbers=[column.name for column in result.columns if column.is_number])
+    sys.stdout.flush()
+    if shown.height < count:
+        left_out = count - shown.height
+        say(f"{shown.height:,} of {count:,} rows; {left_out:,} more: raise --limit, or use csv")
+    return count
+
+
+def _is_terminal(*streams: TextIO | None) -> bool:
+    return all(stream is not None and stream.isatty() for stream in streams)
+
+
+def _script(query: str | None, script: Path | None) -> str:
+    """The text of the queries, wherever it comes from."""
+    if query is not None and query != "-":
+        return query
+    if script is not None and str(script) != "-":
+        where = str(script)
+        with script.open("rb") as file:
+            content = file.read(MAX_SCRIPT + 1)
+    else:
+        where = "stdin"
+        # A program can be started without any.
+        content = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_SCRIPT + 1)
+    if len(content) > MAX_SCRIPT:
+        raise ValidationFailed(f"{where} has more than {MAX_SCRIPT:,} bytes: it is no query")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValidationFailed(f"{where} is not UTF-8 text (byte {error.start})") from error
+    if "\0" in text:
+        raise ValidationFailed(f"{where} has a NUL in it: it is no query")
+    return text
+
+
+def _when_stale(held: "Projection") -> str:
+    chosen = any(table.selector is not None for table in held.request.tables)
+    if chosen and not _NAMED_BY_CONTENT.fullmatch(held.projection_id):
+        return (
+            "something in it was superseded; build it anew with:"
+            f" quantlab projections rebuild {held.projection_id}"
+        )
+    return (
+        "something in it was superseded; it keeps what it was made of, so build one of what is"
+        " active with: quantlab projections build"
+    )
+
+
+def _built(lake: Lake, projection_id: str | None) -> str:
+    """The projection to ask, built if it must be: messages about it go to stderr."""
+    from quantlab_assets.handlers.projections import RESEARCH_PROJECTION
+
+    began, started = time.monotonic(), datetime.now(UTC)
+    if projection_id in (None, RESEARCH_PROJECTION):
+        with progress_bar("building research"):
+            projection = lake.research()
+    elif lake.projections.exists(projection_id):
+        held = {one.projection_id: one for one in lake.projections.list()}.get(projection_id)
+        if held is not None and held.stale:
+            say(f"{projection_id} is stale: {_when_stale(held)}")
+        return projection_id
+    else:
+        try:
+            with progress_bar(f"building {projection_id}"):
+                projection = lake.projections.rebuild(projection_id)
+        except NotFound as error:
+            known = ", ".join(one.projection_id for one in lake.projections.list()) or "none"
+            raise NotFound(f"{error}; built are: {known}") from error
+    if projection.built_at >= started:
+        rows = sum(projection.rows.values())
+        say(
+            f"built {projection.projection_id}: {plural(len(projection.rows), 'table')},"
+            f" {rows:,} rows, {time.monotonic() - began:.1f} s"
+        )
+    return projection.projection_id

@@ -1,0 +1,1 @@
+"""`quantlab slices`: each module has the commands of one purpose."""

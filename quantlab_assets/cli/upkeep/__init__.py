@@ -1,0 +1,1 @@
+"""`quantlab status`, `backup`, `restore`, `du` and `doctor`: how the lake is."""

@@ -1,0 +1,147 @@
+"""`quantlab status`: what is in the lake, from the manifest and the folders; reads no data."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from quantlab_assets.cli.session import Session, pass_session
+from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.output import (
+    Column,
+    Format,
+    console,
+    format_option,
+    plural,
+    printable,
+    size,
+    write_document,
+    write_records,
+    write_table,
+)
+from quantlab_assets.settings import Settings
+
+ARTIFACT_COLUMNS = (
+    Column("artifact_type"),
+    Column("status"),
+    Column("artifacts", right=True),
+    Column("rows", right=True),
+    Column("bytes", show=size, right=True),
+)
+FACT_COLUMNS = (Column("section"), Column("name"), Column("value"))
+
+
+@quantlab_command(
+    "status",
+    examples="""
+    quantlab status
+    quantlab status --lake quantlab-demo --format json
+    """,
+)
+@format_option
+@pass_session
+def status(session: Session, output_format: Format) -> None:
+    """Show what the lake holds: artifacts, experiments, inboxes, disk use."""
+    found = _status(session)
+    if output_format is Format.TABLE:
+        _print(found)
+    elif output_format is Format.JSON:
+        write_document(found, output_format)
+    else:
+        write_records(list(_facts(found)), FACT_COLUMNS, output_format)
+
+
+def _status(session: Session) -> dict[str, Any]:
+    settings = session.settings
+    if not settings.manifest.exists():
+        artifacts: list[dict[str, Any]] = []
+        experiments: dict[str, int] = {}
+        newest = None
+    else:
+        census = session.census()
+        artifacts = [asdict(count) for count in census.artifacts]
+        experiments = census.experiments
+        newest = census.newest_alert
+    return {
+        "lake": settings.lake,
+        "exists": settings.manifest.exists(),
+        "artifacts": artifacts,
+        "experiments": experiments,
+        "newest_alert_day": newest.date() if newest else None,
+        "inboxes": _inboxes(settings),
+        "candle_database": None if settings.candle_database is None else settings.candles_shown,
+        "disk": {
+            "artifacts": sum(count["bytes"] for count in artifacts),
+            "manifest": _bytes_under(settings.manifest),
+            "cache": _bytes_under(settings.projection_cache),
+            "staging": _bytes_under(settings.staging),
+            "trash": _bytes_under(settings.trash),
+        },
+    }
+
+
+def _inboxes(settings: Settings) -> dict[str, dict[str, Any]]:
+    inboxes: dict[str, dict[str, Any]] = {"telegram": _inbox(settings.telegram_inbox)}
+    if settings.candle_inbox is not None:
+        inboxes["candles"] = _inbox(settings.candle_inbox)
+    return inboxes
+
+
+def _inbox(folder: Path) -> dict[str, Any]:
+    sizes = list(_file_sizes(folder))
+    return {"path": folder, "files": len(sizes), "bytes": sum(sizes)}
+
+
+def _bytes_under(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(_file_sizes(path))
+
+
+def _file_sizes(folder: Path) -> Iterator[int]:
+    """The sizes of all files below a folder; what vanishes meanwhile, or is not there, has none."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(parent) / name).stat().st_size
+            except OSError:
+                continue
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The status as flat records, for CSV and JSON lines."""
+    yield {"section": "lake", "name": "path", "value": str(found["lake"])}
+    yield {"section": "lake", "name": "newest_alert_day", "value": found["newest_alert_day"]}
+    for count in found["artifacts"]:
+        name = f"{count['artifact_type']}/{count['status']}"
+        yield {"section": "artifacts", "name": name, "value": count["artifacts"]}
+    for name, count in found["experiments"].items():
+        yield {"section": "experiments", "name": name, "value": count}
+    for name, inbox in found["inboxes"].items():
+        yield {"section": "inboxes", "name": name, "value": inbox["files"]}
+    if found["candle_database"] is not None:
+        yield {"section": "candles", "name": "database", "value": found["candle_database"]}
+    for name, count in found["disk"].items():
+        yield {"section": "disk", "name": name, "value": count}
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    target = console()
+    lines = [f"Lake  {found['lake']}"]
+    if not found["exists"]:
+        lines.append(
+            "      not there yet: `quantlab init` makes it, `quantlab demo` shows a full one"
+        )
+    lines.append(f"Calls up to  {found['newest_alert_day'] or 'none yet'}")
+    experiments = [f"{count} {status}" for status, count in found["experiments"].items()]
+    lines.append(f"Experiments  {', '.join(experiments) or 'none yet'}")
+    for name, inbox in found["inboxes"].items():
+        files = plural(inbox["files"], "file")
+        lines.append(f"Inbox  {inbox['path']}: {files}, {size(inbox['bytes'])} ({name})")
+    if found["candle_database"] is not None:
+        lines.append(f"Candles  {found['candle_database']}")
+    disk = [f"{name} {size(count)}" for name, count in found["disk"].items()]
+    lines.append(f"On disk  {', '.join(disk)}")
+    for line in lines:
+        target.print(printable(line), markup=False, soft_wrap=True)
+    if found["artifacts"]:
+        write_table(found["artifacts"], ARTIFACT_COLUMNS, target)

@@ -1,0 +1,1 @@
+"""What an artifact is: its type, its identity, its canonical form, the records about it."""

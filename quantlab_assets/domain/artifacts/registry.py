@@ -1,0 +1,76 @@
+"""The artifact types a lake knows, by name.
+
+Apart from the types themselves, since those need Arrow, which costs as much to import as all the
+rest of a command that only looks at the manifest: they are loaded when one is asked for.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from quantlab_assets.domain.errors import NotFound, ValidationFailed
+
+if TYPE_CHECKING:
+    from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+
+
+class TypeRegistry:
+    """The artifact types a lake knows: the seed types and whatever a user registered.
+
+    Given the types, or what gives them once one is needed; without either the seed types.
+    """
+
+    def __init__(
+        self, types: "Iterable[ArtifactType] | Callable[[], Iterable[ArtifactType]] | None" = None
+    ) -> None:
+        self._load: Callable[[], Iterable[ArtifactType]]
+        if types is None:
+            self._load = _seed_types
+        elif callable(types):
+            self._load = types
+        else:
+            given = tuple(types)
+            self._load = lambda: given
+
+    @cached_property
+    def _types(self) -> "dict[str, ArtifactType]":
+        known: dict[str, ArtifactType] = {}
+        for artifact_type in self._load():
+            _add(known, artifact_type)
+        return known
+
+    def register(self, artifact_type: "ArtifactType") -> None:
+        """Add a type. Raises `ValidationFailed` if the name is taken or not a safe path segment."""
+        _add(self._types, artifact_type)
+
+    def get(self, name: str, schema_version: int | None = None) -> "ArtifactType":
+        """The type of that name. Raises `NotFound`, or `ValidationFailed` for another version."""
+        found = self._types.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._types))
+            raise NotFound(f"unknown artifact type {name!r}; known: {known}")
+        if schema_version is not None and schema_version != found.schema_version:
+            raise ValidationFailed(
+                f"{name}: schema version {schema_version} is not known, only {found.schema_version}"
+            )
+        return found
+
+    def __iter__(self) -> "Iterator[ArtifactType]":
+        return iter(self._types.values())
+
+
+def _add(known: "dict[str, ArtifactType]", artifact_type: "ArtifactType") -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", artifact_type.name):
+        raise ValidationFailed(
+            f"artifact type {artifact_type.name!r}: use lower-case letters, digits and underscores"
+        )
+    if artifact_type.name in known:
+        raise ValidationFailed(f"artifact type {artifact_type.name!r} is registered already")
+    known[artifact_type.name] = artifact_type
+
+
+def _seed_types() -> "Iterable[ArtifactType]":
+    from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
+
+    return SEED_TYPES

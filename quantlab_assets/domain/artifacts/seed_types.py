@@ -1,0 +1,337 @@
+"""Artifact types: what each kind of Parquet artifact holds, exactly.
+
+A type declares its Arrow schema (types and nullability), the sort keys of its canonical order, its
+time column and the grammar of its logical keys; its value rules are in `value_rules`. All
+timestamps are UTC microseconds; ids, counts and row numbers are int64; prices and ratios float64.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from quantlab_assets.domain.artifacts.registry import TypeRegistry as TypeRegistry
+from quantlab_assets.domain.errors import ValidationFailed
+
+TS = pa.timestamp("us", tz="UTC")
+
+_FIELDS: Mapping[str, str] = {
+    "day": r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])",
+    "chain": r"solana|evm",
+    "chat": r"-?\d{1,19}",
+    "source": r"[0-9a-f]{16}",
+    "token": r"(?:[a-z0-9_-]{1,32}:)?(?:0x[0-9a-f]{40}|[1-9A-HJ-NP-Za-km-z]{32,44})",
+    "res": r"1s|1m|5m|15m|1h|4h|1d",
+    "from": r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z",
+    "to": r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z",
+    "experiment": r"exp-[0-9a-f]{16}",
+    "strategy": r"[a-z0-9][a-z0-9_.-]{0,99}",
+}
+
+INTERVALS: Mapping[str, int] = {
+    "1s": 1,
+    "1m": 60,
+    "5m": 300,
+    "15m": 900,
+    "1h": 3600,
+    "4h": 14400,
+    "1d": 86400,
+}
+"""Candle intervals by the name they have in keys, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTemplate:
+    """One form of logical key, e.g. `day={day}/chain={chain}`; each field has a fixed pattern.
+
+    `own` has the patterns of fields that only one type's keys have.
+    """
+
+    text: str
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What a key of this form matches, each field a group."""
+        parts = re.split(r"\{(\w+)\}", self.text)
+        patterns = {**_FIELDS, **self.own}
+        return re.compile(
+            "".join(
+                re.escape(part) if i % 2 == 0 else f"(?P<{part}>{patterns[part]})"
+                for i, part in enumerate(parts)
+            ),
+            re.ASCII,
+        )
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields."""
+        return frozenset(re.findall(r"\{(\w+)\}", self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactType:
+    """The contract of one type of artifact.
+
+    `key_fields` are the patterns of key fields of its own, beside those that all types share.
+    """
+
+    name: str
+    schema_version: int
+    schema: pa.Schema
+    sort_keys: tuple[str, ...]
+    keys: tuple[str, ...]
+    time_column: str | None = None
+    keeps_many: bool = False
+    dictionary_columns: tuple[str, ...] = ()
+    description: str = ""
+    key_fields: Mapping[str, str] = field(default_factory=dict)
+    templates: tuple[KeyTemplate, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        templates = tuple(KeyTemplate(text, self.key_fields) for text in self.keys)
+        object.__setattr__(self, "templates", templates)
+        for template in templates:
+            try:
+                _ = template.pattern
+            except KeyError as error:
+                raise ValidationFailed(
+                    f"artifact type {self.name}: key {template.text!r} has the unknown field"
+                    f" {error.args[0]!r}; give its pattern in key_fields"
+                ) from error
+            except re.error as error:
+                raise ValidationFailed(
+                    f"artifact type {self.name}: key {template.text!r}: {error}"
+                ) from error
+        named = (*self.sort_keys, *self.dictionary_columns)
+        missing = [column for column in named if column not in self.schema.names]
+        if missing:
+            raise ValidationFailed(f"artifact type {self.name}: unknown columns {missing}")
+
+    def key(self, **fields: str) -> str:
+        """The logical key with these fields, e.g. `key(day="2025-11-07", chain="evm")`."""
+        for template in self.templates:
+            if template.fields == set(fields):
+                key = template.text.format(**fields)
+                self.parse_key(key)
+                return key
+        raise ValidationFailed(
+            f"{self.name}: no key has the fields {sorted(fields)};"
+            f" known forms: {', '.join(self.keys)}"
+        )
+
+    def parse_key(self, key: str) -> dict[str, str]:
+        """The fields of a logical key. Raises `ValidationFailed` naming the forms allowed."""
+        for template in self.templates:
+            match = template.pattern.fullmatch(key)
+            if match:
+                return match.groupdict()
+        shown = key if len(key) <= 120 else f"{key[:117]}..."
+        raise ValidationFailed(
+            f"{self.name}: logical key {shown!r} does not match {' or '.join(self.keys)}"
+        )
+
+    def empty(self) -> pa.Table:
+        """A table of this type without rows."""
+        return self.schema.empty_table()
+
+
+def _type(
+    name: str,
+    columns: str,
+    sort_keys: str,
+    keys: str | tuple[str, ...],
+    *,
+    description: str,
+    version: int = 1,
+    time_column: str | None = None,
+    dictionary: str = "",
+) -> ArtifactType:
+    """Build a type from a compact column list: `name:type`, and `?` at its end for nullable."""
+    kinds = {
+        "utf8": pa.string(),
+        "i64": pa.int64(),
+        "f64": pa.float64(),
+        "bool": pa.bool_(),
+        "ts": TS,
+        "date": pa.date32(),
+    }
+    fields = []
+    for column in columns.split():
+        column_name, kind = column.split(":")
+        fields.append(pa.field(column_name, kinds[kind.rstrip("?")], nullable=kind.endswith("?")))
+    return ArtifactType(
+        name=name,
+        schema_version=version,
+        schema=pa.schema(fields),
+        sort_keys=tuple(sort_keys.split()),
+        keys=(keys,) if isinstance(keys, str) else keys,
+        time_column=time_column,
+        dictionary_columns=tuple(dictionary.split()),
+        description=description,
+    )
+
+
+TELEGRAM_MESSAGES = _type(
+    "telegram_messages",
+    "chat_id:i64 chat_name:utf8? message_id:i64 ts_utc:ts edited_ts_utc:ts? sender_name:utf8?"
+    " sender_id:utf8? sender_kind:utf8 reply_to_message_id:i64? forwarded_from:utf8?"
+    " is_service:bool text:utf8 entities_json:utf8 ingest_source:utf8 seen_at_utc:ts",
+    "chat_id message_id edited_ts_utc",
+    "chat={chat}/day={day}",
+    time_column="ts_utc",
+    dictionary="chat_name sender_name sender_id sender_kind ingest_source",
+    description="Telegram messages, one row for each version of a message.",
+)
+ALERTS = _type(
+    "alerts_v1",
+    "alert_ts_utc:ts known_ts_utc:ts chain:utf8 token_chain:utf8? mint:utf8 alert_chat_id:i64"
+    " alert_message_id:i64 alert_id:utf8 caller_name:utf8 caller_name_norm:utf8 caller_id:utf8?"
+    " mint_source:utf8 bot_name:utf8? raw_address:utf8 card_price_usd:f64? card_mcap_usd:f64?"
+    " card_asof_ts_utc:ts? card_leaks:bool?",
+    "alert_ts_utc chain mint alert_chat_id alert_message_id",
+    "day={day}/chain={chain}",
+    time_column="alert_ts_utc",
+    dictionary="chain token_chain caller_name caller_name_norm caller_id mint_source bot_name",
+    description="Calls: who called which token, when, and when its address became known.",
+)
+ALERT_EVENTS = _type(
+    "alerts_event_v1",
+    "alert_key:utf8 event_kind:utf8 event_ts_utc:ts seen_at_utc:ts ingest_source:utf8 chain:utf8"
+    " mint:utf8 alert_chat_id:i64 alert_message_id:i64 alert_id:utf8 caller_name:utf8"
+    " caller_name_norm:utf8 caller_id:utf8? mint_source:utf8 bot_name:utf8? bot_message_id:i64?"
+    " bot_ts_utc:ts?",
+    "alert_key event_ts_utc seen_at_utc",
+    "day={day}",
+    time_column="event_ts_utc",
+    dictionary="event_kind ingest_source chain caller_name caller_name_norm mint_source bot_name",
+    description="Every observation of a call: the call itself, bot replies to it, edits of it.",
+)
+ALERTS_QUARANTINE = _type(
+    "alerts_quarantine",
+    "chat_id:i64? message_id:i64? ts_utc:ts? sender_name:utf8? text:utf8? error_code:utf8"
+    " error_reason:utf8",
+    "chat_id message_id error_code",
+    ("day={day}", "day=unknown/source={source}"),
+    time_column="ts_utc",
+    dictionary="error_code",
+    description="Messages that look like calls, or like messages, but cannot be trusted; and why.",
+)
+OHLCV_SLICE = _type(
+    "ohlcv_slice_v2",
+    "token_address:utf8 chain:utf8 token_chain:utf8? interval_s:i64 ts:ts open:f64 high:f64 low:f64"
+    " close:f64 volume:f64?",
+    "token_address interval_s ts",
+    "token={token}/res={res}/from={from}/to={to}",
+    version=2,
+    time_column="ts",
+    dictionary="token_address chain token_chain interval_s",
+    description="Candles of one token and interval in one window, at candle open.",
+)
+CANDLES_QUARANTINE = _type(
+    "candles_quarantine",
+    "row_number:i64 raw_values:utf8 error_code:utf8 error_reason:utf8",
+    "row_number error_code",
+    "source={source}",
+    dictionary="error_code",
+    description="Rows of a candle file that no backtest may see; with the reason.",
+)
+ALERT_FORWARD_COVERAGE = _type(
+    "alert_forward_coverage",
+    "alert_id:utf8 chain:utf8 mint:utf8 caller_name_norm:utf8 alert_ts_utc:ts horizon_h:i64"
+    " interval_s:i64? expected_candles:i64 actual_candles:i64 traded_candles:i64 coverage_ratio:f64"
+    " first_candle_delay_s:i64? longest_gap_s:i64? grade:utf8 reason:utf8",
+    "alert_ts_utc alert_id horizon_h",
+    "day={day}",
+    time_column="alert_ts_utc",
+    dictionary="chain mint caller_name_norm grade reason",
+    description="How much of the time after each call the candles cover, by horizon in hours.",
+)
+COVERAGE_GAPS = _type(
+    "coverage_gaps",
+    "mint:utf8 chain:utf8 interval_s:i64 gap_start:ts gap_end:ts missing_candles:i64 kind:utf8",
+    "chain mint interval_s gap_start",
+    "day={day}",
+    time_column="gap_start",
+    dictionary="mint chain kind",
+    description="Holes in the candles of the tokens called on a day.",
+)
+COVERAGE_SUMMARY = _type(
+    "coverage_summary",
+    "day:date chain:utf8 caller_name_norm:utf8 horizon_h:i64 alerts:i64 covered:i64 partial:i64"
+    " poor:i64 none:i64 mean_ratio:f64",
+    "day chain caller_name_norm horizon_h",
+    "scope=all",
+    dictionary="chain caller_name_norm",
+    description="Coverage counted by day, chain, caller and horizon.",
+)
+STRATEGY = _type(
+    "strategy",
+    "name:utf8 strategy_json:utf8",
+    "name",
+    "strategy={strategy}",
+    description="A named trading strategy as canonical JSON.",
+)
+EXPERIMENT_DEFINITION = _type(
+    "experiment_definition",
+    "experiment_id:utf8 definition_json:utf8",
+    "experiment_id",
+    "experiment={experiment}/definition",
+    description="What an experiment froze: inputs, strategy, filters, parameters.",
+)
+EXPERIMENT_TRADES = _type(
+    "experiment_trades",
+    "trade_id:utf8 alert_id:utf8 caller_name_norm:utf8 chain:utf8 mint:utf8 alert_ts_utc:ts"
+    " entry_ts:ts entry_price:f64 exit_ts:ts exit_price:f64 exit_reason:utf8 exit_legs:i64"
+    " stake:f64 gross_pnl:f64 net_pnl:f64 net_return:f64 fees:f64 slippage_cost:f64"
+    " peak_multiple:f64 trough_multiple:f64 duration_s:i64 candles_held:i64 ambiguous_candles:i64",
+    "entry_ts alert_id",
+    "experiment={experiment}/trades",
+    time_column="entry_ts",
+    dictionary="caller_name_norm chain mint exit_reason",
+    description="Simulated trades of an experiment, one row a trade.",
+)
+EXPERIMENT_METRICS = _type(
+    "experiment_metrics",
+    "scope:utf8 scope_value:utf8 metric_name:utf8 metric_value:f64?",
+    "scope scope_value metric_name",
+    "experiment={experiment}/metrics",
+    dictionary="scope scope_value metric_name",
+    description="Metrics of an experiment: overall, by caller, by chain. Undefined ones are null.",
+)
+EXPERIMENT_CURVES = _type(
+    "experiment_curves",
+    "ts:ts equity:f64 cumulative_net_pnl:f64 open_positions:i64 drawdown:f64",
+    "ts",
+    "experiment={experiment}/curves",
+    time_column="ts",
+    description="Hourly equity curve of an experiment.",
+)
+EXPERIMENT_DIAGNOSTICS = _type(
+    "experiment_diagnostics",
+    "alert_id:utf8 level:utf8 code:utf8 message:utf8 ts:ts?",
+    "alert_id code",
+    "experiment={experiment}/diagnostics",
+    time_column="ts",
+    dictionary="level code",
+    description="Alerts that did not trade in an experiment, and why.",
+)
+
+SEED_TYPES: tuple[ArtifactType, ...] = (
+    TELEGRAM_MESSAGES,
+    ALERTS,
+    ALERT_EVENTS,
+    ALERTS_QUARANTINE,
+    OHLCV_SLICE,
+    CANDLES_QUARANTINE,
+    ALERT_FORWARD_COVERAGE,
+    COVERAGE_GAPS,
+    COVERAGE_SUMMARY,
+    STRATEGY,
+    EXPERIMENT_DEFINITION,
+    EXPERIMENT_TRADES,
+    EXPERIMENT_METRICS,
+    EXPERIMENT_CURVES,
+    EXPERIMENT_DIAGNOSTICS,
+)

@@ -1,0 +1,1 @@
+"""Candles: from the raw rows of any file or table to valid ones, by one set of rules."""

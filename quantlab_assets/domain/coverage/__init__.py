@@ -1,0 +1,1 @@
+"""Coverage: how much of the time around each call its slices cover."""

@@ -1,0 +1,1 @@
+"""Experiments: the strategy, what is frozen, which life an experiment may lead."""

@@ -1,0 +1,1 @@
+"""Tokens: what an address names, on which network, and which candles a call takes."""

@@ -1,0 +1,1 @@
+"""Measure coverage, and read what was measured."""

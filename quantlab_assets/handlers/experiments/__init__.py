@@ -1,0 +1,1 @@
+"""Create, execute, reproduce and judge experiments."""

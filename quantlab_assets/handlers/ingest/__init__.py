@@ -1,0 +1,1 @@
+"""From raw exports and candle files to messages, alerts and quarantine."""

@@ -1,0 +1,113 @@
+"""Which days a new raw file changes, by what the lake holds of them.
+
+Asked before anything runs, so that a file which brings nothing new costs no run.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from quantlab_assets.domain.artifacts.canonical_order import canonical_table
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.records import (
+    Artifact,
+    ArtifactDraft,
+    ArtifactFilter,
+    artifact_id_of,
+)
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.slices.slices import SliceWindow
+from quantlab_assets.domain.telegram.union import union_messages
+from quantlab_assets.handlers.ingest.messages import union_of_day
+from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
+from quantlab_assets.ports.alert_source import AlertSource
+from quantlab_assets.ports.artifact_store import ArtifactStore
+from quantlab_assets.ports.candle_source import CandleSource
+
+ONE_DAY: Final = timedelta(days=1)
+
+
+def days_with_new_messages(
+    store: ArtifactStore, asset: str, source: AlertSource
+) -> tuple[date, ...]:
+    """The days of which `source` has a message, or a version of one, that the lake does not hold,
+    or holds at another time: that may be the day beside.
+
+    `asset` is the one whose heads are the lake's messages. A day that never ran counts.
+    """
+    own = {day for export in source.exports() for day in export.days}
+    beside = {day + step for day in own for step in (-ONE_DAY, ONE_DAY)} - own
+    days = sorted(own | beside)
+    heads = store.get_heads(asset, [day.isoformat() for day in days])
+    return tuple(
+        day
+        for day in days
+        if (day in own or heads[day.isoformat()])
+        and _brings(store, heads[day.isoformat()], source, day)
+    )
+
+
+def days_calling(store: ArtifactStore, tokens: Collection[tuple[str, str]]) -> tuple[date, ...]:
+    """The days on which any of the tokens, each (chain family, address), was called."""
+    alerts = _active_alerts(store)
+    if alerts is None or not tokens:
+        return ()
+    wanted = pl.DataFrame(sorted(tokens), schema=["chain", "mint"], orient="row").lazy()
+    days = (
+        alerts.join(wanted, on=["chain", "mint"], how="semi")
+        .select(pl.col("alert_ts_utc").dt.date().unique().sort())
+        .collect()
+    )
+    return tuple(days.to_series().to_list())
+
+
+def days_with_new_slices(
+    store: ArtifactStore,
+    asset: str,
+    source: CandleSource,
+    days: Sequence[date],
+    window: SliceWindow = DEFAULT_WINDOW,
+) -> tuple[date, ...]:
+    """Those of the days whose slices would differ from what the heads of `asset` hold."""
+    heads = store.get_heads(asset, [day.isoformat() for day in days])
+    alerts = _active_alerts(store)
+    if alerts is None:
+        return ()
+    changed = []
+    for day in days:
+        called = alerts.filter(pl.col("alert_ts_utc").dt.date() == day).select(PLAN_COLUMNS)
+        drafts = slices_of_day(day, called.collect(), source, window).drafts
+        if _ids(heads[day.isoformat()]) != {_id_of(draft) for draft in drafts}:
+            changed.append(day)
+    return tuple(changed)
+
+
+def _brings(
+    store: ArtifactStore, head: tuple[Artifact, ...] | None, source: AlertSource, day: date
+) -> bool:
+    if head is None:
+        return True
+    held = [
+        pl.DataFrame(store.open(artifact.artifact_id, verify=True).to_table()) for artifact in head
+    ]
+    brought = [part.messages for part in source.read(day)]
+    return not union_of_day(source, day, [*held, *brought]).equals(union_messages(held))
+
+
+def _active_alerts(store: ArtifactStore) -> pl.LazyFrame | None:
+    found = store.list_artifacts(ArtifactFilter(artifact_type="alerts_v1", status="active"))
+    ids = sorted(artifact.artifact_id for artifact in found.artifacts)
+    return pl.scan_pyarrow_dataset(store.open_many(ids)) if ids else None
+
+
+def _ids(artifacts: Iterable[Artifact] | None) -> set[str] | None:
+    return None if artifacts is None else {artifact.artifact_id for artifact in artifacts}
+
+
+def _id_of(draft: ArtifactDraft) -> str:
+    table = canonical_table(draft.table, OHLCV_SLICE)
+    return artifact_id_of(
+        OHLCV_SLICE.name, OHLCV_SLICE.schema_version, draft.logical_key, content_hash(table)
+    )

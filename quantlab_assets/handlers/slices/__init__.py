@@ -1,0 +1,1 @@
+"""Plan, export and list slices."""

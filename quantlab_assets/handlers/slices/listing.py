@@ -1,0 +1,171 @@
+"""What the lake knows of each slice: how complete it is, and what became of its raw rows."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+from quantlab_assets.domain.artifacts.records import ArtifactFilter, Status
+from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, INTERVALS, OHLCV_SLICE
+from quantlab_assets.ports.artifact_store import ArtifactStore
+
+_ONE_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """One slice. `window_to` is not part of it.
+
+    `gaps` counts its stretches of missing candles; `duplicates` and `conflicts` are rows of the
+    window that repeated a candle or lost against one; `quarantined_rows` are all that were refused
+    of the raw files it comes from. What was not recorded when it was made is None. `newest_ts` is
+    the newest candle the source had then.
+    """
+
+    artifact_id: str
+    token: str
+    chain: str
+    network: str | None
+    interval_s: int
+    window_from: datetime
+    window_to: datetime
+    status: Status
+    grade: str | None
+    coverage: float | None
+    rows: int
+    expected: int | None
+    traded: int | None
+    gaps: int | None
+    duplicates: int | None
+    conflicts: int | None
+    quarantined_rows: int
+    newest_ts: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFilter:
+    """Which slices: their windows touch the UTC days `first` to `last`; None does not restrict."""
+
+    first: date | None = None
+    last: date | None = None
+    token: str | None = None
+    grade: str | None = None
+    interval_s: int | None = None
+    superseded: bool = False
+
+
+def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
+    """The slices that match, by window, token, interval and network; the active ones, and those
+    that were superseded if asked for."""
+    tags = {} if where.token is None else {"token": where.token}
+    listed = store.list_artifacts(
+        ArtifactFilter(
+            artifact_type=OHLCV_SLICE.name,
+            status=None if where.superseded else "active",
+            tags=tags,
+        )
+    ).artifacts
+    kept = [
+        (artifact, window)
+        for artifact in listed
+        if (window := _Window.of(artifact.logical_key)).touches(where)
+        and where.grade in (None, artifact.tags.get("grade"))
+    ]
+    ids = [artifact.artifact_id for artifact, _ in kept]
+    publications = store.latest_publications(ids)
+    sources = store.get_sources(ids)
+    refused = _refused_rows(store)
+    records = []
+    for artifact, window in kept:
+        publication = publications.get(artifact.artifact_id)
+        newest = None if publication is None else publication.provenance.params.get("newest_ts")
+        held = artifact.tags
+        records.append(
+            SliceRecord(
+                artifact_id=artifact.artifact_id,
+                token=window.address,
+                chain=window.chain,
+                network=window.network,
+                interval_s=window.interval_s,
+                window_from=window.start,
+                window_to=window.end,
+                status=artifact.status,
+                grade=held.get("grade"),
+                coverage=None if "coverage" not in held else float(held["coverage"]),
+                rows=artifact.row_count,
+                expected=_whole(held.get("expected_candles")),
+                traded=_whole(held.get("traded_candles")),
+                gaps=_whole(held.get("gaps")),
+                duplicates=_whole(held.get("duplicate_rows")),
+                conflicts=_whole(held.get("conflicting_rows")),
+                quarantined_rows=sum(
+                    refused.get(source.sha256, 0) for source in sources[artifact.artifact_id]
+                ),
+                newest_ts=None if not newest else datetime.fromisoformat(str(newest)),
+            )
+        )
+    return sorted(records, key=_order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What the logical key of a slice says."""
+
+    address: str
+    chain: str
+    network: str | None
+    interval_s: int
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, key: str) -> "_Window":
+        fields = OHLCV_SLICE.parse_key(key)
+        network, _, address = fields["token"].rpartition(":")
+        chain = "evm" if address.startswith("0x") else "solana"
+        return cls(
+            address=address,
+            chain=chain,
+            network="solana" if chain == "solana" else network or None,
+            interval_s=INTERVALS[fields["res"]],
+            start=datetime.fromisoformat(fields["from"]),
+            end=datetime.fromisoformat(fields["to"]),
+        )
+
+    def touches(self, where: SliceFilter) -> bool:
+        """Whether it is of the interval, and holds a moment of the days asked for."""
+        first = None if where.first is None else datetime.combine(where.first, time(), UTC)
+        after = None if where.last is None else datetime.combine(where.last, time(), UTC) + _ONE_DAY
+        return (
+            where.interval_s in (None, self.interval_s)
+            and (first is None or self.end > first)
+            and (after is None or self.start < after)
+        )
+
+
+def _refused_rows(store: ArtifactStore) -> dict[str, int]:
+    """How many rows of each raw file, by its hash, are in quarantine."""
+    listed = store.list_artifacts(
+        ArtifactFilter(artifact_type=CANDLES_QUARANTINE.name, status="active")
+    ).artifacts
+    sources = store.get_sources([artifact.artifact_id for artifact in listed])
+    return {
+        source.sha256: artifact.row_count
+        for artifact in listed
+        for source in sources[artifact.artifact_id]
+    }
+
+
+def _order(one: SliceRecord) -> tuple[object, ...]:
+    return (
+        one.window_from,
+        one.token,
+        one.interval_s,
+        one.network or "",
+        one.window_to,
+        one.status,
+        one.artifact_id,
+    )
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text)

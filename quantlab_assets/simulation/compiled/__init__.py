@@ -1,0 +1,1 @@
+"""How loops over arrays are compiled and shared out, and sums that have one value everywhere."""

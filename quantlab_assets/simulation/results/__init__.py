@@ -1,0 +1,1 @@
+"""From fills to what is reported: trades, curves, metrics, ambiguity, diagnostics."""

@@ -1,0 +1,327 @@
+"""A bundle carries artifacts between lakes; whatever is wrong with it, nothing of it appears."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quantlab_assets.adapters.artifact_store import ParquetStore
+from quantlab_assets.adapters.bundle.export import export_bundle, import_bundle
+from quantlab_assets.adapters.objects import sidecar
+from quantlab_assets.domain.artifacts.records import LineageInput
+from quantlab_assets.domain.errors import (
+    Conflict,
+    IntegrityError,
+    NotFound,
+    QuantlabError,
+    ValidationFailed,
+)
+from quantlab_tests.adapters.artifact_store.lakes import note, open_lake
+from quantlab_tests.adapters.artifact_store.scenes import clean, copied
+
+Members = dict[str, bytes]
+
+
+@pytest.fixture
+def source(memory_path: Path, full_lake: Path) -> ParquetStore:
+    return copied(full_lake, memory_path / "source")
+
+
+@pytest.fixture
+def target(memory_path: Path) -> ParquetStore:
+    return open_lake(memory_path / "target", create=True)
+
+
+def everything(store: ParquetStore) -> list[str]:
+    with store.database.reading() as connection:
+        found = connection.exec_driver_sql("SELECT artifact_id FROM artifacts ORDER BY sequence")
+        return [row[0] for row in found]
+
+
+def test_a_lake_in_a_bundle_is_the_same_lake(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    ids = everything(source)
+    report = export_bundle(
+        source, ids, memory_path / "all.tar", extra={"experiment/exp-1": {"a": [1, None]}}
+    )
+
+    done = import_bundle(target, memory_path / "all.tar")
+
+    assert report.artifacts == done.added == tuple(ids)
+    assert done.extra == {"experiment/exp-1": {"a": [1, None]}}
+    assert target.get_artifacts(ids) == source.get_artifacts(ids)
+    for one in ids:
+        here, there = source.get_lineage(one), target.get_lineage(one)
+        assert [replace(e, publication_id=0) for e in here.edges] == [
+            replace(e, publication_id=0) for e in there.edges
+        ]
+        assert source.get_sources([one]) == target.get_sources([one])
+        assert [replace(p, publication_id=0) for p in source.get_publications(one)] == [
+            replace(p, publication_id=0) for p in target.get_publications(one)
+        ]
+    target.verify_artifacts(ids)
+    clean(target)
+
+
+def test_importing_twice_changes_nothing_and_exporting_twice_gives_the_same_bytes(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    first, again = memory_path / "1.tar", memory_path / "2.tar"
+    export_bundle(source, everything(source), first)
+    export_bundle(source, everything(source)[::-1], again)
+    assert first.read_bytes() == again.read_bytes()
+    import_bundle(target, first)
+    before = dump(target)
+
+    done = import_bundle(target, again)
+
+    assert (done.added, done.publications, len(done.present)) == ((), 0, len(everything(source)))
+    assert dump(target) == before
+    with pytest.raises(Conflict, match="is there already"):
+        export_bundle(source, everything(source), first)
+
+
+def dump(store: ParquetStore) -> list[object]:
+    with store.database.reading() as connection:
+        return [
+            connection.exec_driver_sql(f"SELECT * FROM {name} ORDER BY 1, 2").all()
+            for (name,) in connection.exec_driver_sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+            ).all()
+        ]
+
+
+def test_lineage_comes_along_unless_it_is_there_already(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    (made,) = source.find_by_logical_key("notes", "chat=12/day=2025-05-01")
+    thin, whole = memory_path / "thin.tar", memory_path / "whole.tar"
+    assert len(export_bundle(source, [made.artifact_id], thin, with_lineage=False).artifacts) == 1
+    assert len(export_bundle(source, [made.artifact_id], whole).artifacts) == 3
+
+    with pytest.raises(NotFound, match="export it with its lineage"):
+        import_bundle(target, thin)
+    assert target.list_artifacts().artifacts == ()
+    import_bundle(target, whole)
+    assert import_bundle(target, thin).added == ()
+    assert len(target.get_lineage(made.artifact_id).artifacts) == 3
+
+
+def test_what_is_here_is_not_displaced(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    mine = target.publish_artifact(note(11, "mine"))
+    same = target.publish_artifact(note(10, "base"))
+    target.tombstone(same.artifact_id, "not wanted here")
+    export_bundle(source, everything(source), memory_path / "all.tar")
+
+    done = import_bundle(target, memory_path / "all.tar")
+
+    assert target.get_artifact(mine.artifact_id).status == "active"
+    theirs = target.find_by_logical_key("notes", "chat=11/day=2025-05-01")[1]
+    assert theirs.status == "superseded"
+    assert target.get_artifact(same.artifact_id).status == "tombstoned"
+    assert done.present == (same.artifact_id,)
+    assert [one.deduped for one in target.get_publications(same.artifact_id)] == [False, True]
+    clean(target)
+
+
+def test_lost_and_purged_bytes_come_back(source: ParquetStore, memory_path: Path) -> None:
+    ids = everything(source)
+    export_bundle(source, ids, memory_path / "all.tar")
+    lost = source.get_artifact(ids[0])
+    source.files_on_disk.locate(lost.path).unlink()
+
+    assert import_bundle(source, memory_path / "all.tar").added == ()
+
+    source.verify_artifacts(ids)
+    clean(source)
+
+
+def test_a_damaged_artifact_is_not_exported(source: ParquetStore, memory_path: Path) -> None:
+    one = source.list_artifacts().artifacts[0]
+    path = source.files_on_disk.locate(one.path)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(IntegrityError, match="is damaged"):
+        export_bundle(source, [one.artifact_id], memory_path / "one.tar")
+    assert not list(memory_path.glob("*one.tar*"))
+
+
+@pytest.mark.parametrize("name", ["exp", "../x/y", "a/b/c", "A/b", "a/", "a/\0"])
+def test_a_document_has_a_tame_name(source: ParquetStore, memory_path: Path, name: str) -> None:
+    with pytest.raises(ValidationFailed, match="cannot name a document"):
+        export_bundle(source, everything(source), memory_path / "all.tar", extra={name: {}})
+
+
+# --- hostile bundles ---
+
+
+def unpacked(path: Path) -> Members:
+    with tarfile.open(path) as tar:
+        return {one.name: tar.extractfile(one).read() for one in tar}  # type: ignore[union-attr]
+
+
+def packed(members: Members, path: Path) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def edit(members: Members, table: str, change: Callable[[dict[str, object]], None]) -> None:
+    lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
+    chosen = next(line for line in lines if line["table"] == table)
+    change(chosen["row"])
+    members["manifest.jsonl"] = b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+def a_file(members: Members, ending: str) -> str:
+    return next(name for name in members if name.startswith("artifacts/") and name.endswith(ending))
+
+
+def flipped(members: Members, name: str) -> None:
+    data = bytearray(members[name])
+    data[len(data) // 2] ^= 1
+    members[name] = bytes(data)
+
+
+def forged_sidecar(members: Members) -> None:
+    name = a_file(members, ".json")
+    told = sidecar.unseal(members[name], name)
+    members[name] = sidecar.seal({**told, "rowCount": 7})
+
+
+HOSTILE: dict[str, Callable[[Members], object]] = {
+    "a flipped byte of a file": lambda m: flipped(m, a_file(m, ".parquet")),
+    "a flipped byte of a sidecar": lambda m: flipped(m, a_file(m, ".json")),
+    "a sidecar of something else": forged_sidecar,
+    "a missing file": lambda m: m.pop(a_file(m, ".parquet")),
+    "a file outside": lambda m: m.update({"artifacts/../../evil": b"x"}),
+    "an absolute file": lambda m: m.update({"/tmp/evil": b"x"}),
+    "no manifest": lambda m: m.pop("manifest.jsonl"),
+    "another format": lambda m: m.update({"bundle.json": b'{"format": 2}'}),
+    "a manifest that is no JSON": lambda m: m.update({"manifest.jsonl": b"{"}),
+    "JSON nested without end": lambda m: m.update({"manifest.jsonl": b"[" * 100_000}),
+    "a foreign table": lambda m: m.update(
+        {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":"experiments","row":{}}'}
+    ),
+    "a path that climbs": lambda m: edit(m, "artifacts", lambda r: r.update(path="../../x")),
+    "another id": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id="0" * 32)),
+    "an id that is a number": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id=1)),
+    "a status of its own": lambda m: edit(m, "artifacts", lambda r: r.update(status="best")),
+    "another count of rows": lambda m: edit(m, "artifacts", lambda r: r.update(row_count=1000)),
+    "a huge number": lambda m: edit(m, "artifacts", lambda r: r.update(file_size=2**70)),
+    "an unknown type": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_type="evil")),
+    "a further column": lambda m: edit(m, "artifacts", lambda r: r.update(evil=1)),
+    "a hash that is none": lambda m: edit(m, "sources", lambda r: r.update(sha256="'; DROP")),
+    "a tag of another's": lambda m: edit(
+        m, "artifact_tags", lambda r: r.update(artifact_id="0" * 32)
+    ),
+    "a set of others": lambda m: edit(
+        m, "input_set_members", lambda r: r.update(artifact_id="0" * 32)
+    ),
+    "lineage to nowhere": lambda m: edit(
+        m, "lineage", lambda r: r.update(input_artifact_id="0" * 32)
+    ),
+    "lineage to the future": lambda m: edit(m, "lineage", lambda r: r.update(publication_id=1)),
+    "text that is not UTF-8": lambda m: edit(m, "artifact_tags", lambda r: r.update(v="\ud800")),
+    "tables that are no names": lambda m: m.update(
+        {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":[],"row":{}}'}
+    ),
+    "params that are a list": lambda m: edit(
+        m, "publications", lambda r: r.update(params_json="[1]")
+    ),
+    "params that are no JSON": lambda m: edit(
+        m, "publications", lambda r: r.update(params_json="{")
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_bundle_is_refused_as_a_whole(
+    source: ParquetStore, target: ParquetStore, memory_path: Path, what: str
+) -> None:
+    export_bundle(source, everything(source), memory_path / "all.tar")
+    members = unpacked(memory_path / "all.tar")
+    HOSTILE[what](members)
+
+    with pytest.raises(QuantlabError) as refused:
+        import_bundle(target, packed(members, memory_path / "hostile.tar"))
+
+    assert "\n" not in str(refused.value)
+    nothing_came(target)
+
+
+def nothing_came(target: ParquetStore) -> None:
+    assert target.list_artifacts().artifacts == ()
+    assert list(target.files_on_disk.scan()) == []
+    assert list(target.files_on_disk.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.DIRTYPE,
+        tarfile.FIFOTYPE,
+        tarfile.GNUTYPE_SPARSE,
+        tarfile.XHDTYPE,
+    ],
+)
+def test_members_that_are_no_plain_files_are_refused(
+    target: ParquetStore, memory_path: Path, kind: bytes
+) -> None:
+    path = memory_path / "link.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        info = tarfile.TarInfo("bundle.json")
+        info.type = kind
+        info.linkname = "/etc/passwd"
+        tar.addfile(info)
+
+    with pytest.raises(IntegrityError, match="no regular file"):
+        import_bundle(target, path)
+
+
+def test_what_is_cut_short_too_big_or_no_tar_is_refused(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    whole = memory_path / "all.tar"
+    export_bundle(source, everything(source), whole)
+    cut = memory_path / "cut.tar"
+    for size in (0, 100, 512, 5_000, whole.stat().st_size - 11_000):
+        cut.write_bytes(whole.read_bytes()[:size])
+        with pytest.raises(IntegrityError):
+            import_bundle(target, cut)
+    cut.write_bytes(b"x" * 4096)
+    with pytest.raises(IntegrityError, match="no tar file"):
+        import_bundle(target, cut)
+    with pytest.raises(IntegrityError, match="more than 100"):
+        import_bundle(target, whole, max_file_bytes=100)
+    with pytest.raises(NotFound, match="no bundle at"):
+        import_bundle(target, memory_path / "absent.tar")
+    nothing_came(target)
+
+
+def test_a_self_made_input_is_refused(target: ParquetStore, memory_path: Path) -> None:
+    store = open_lake(memory_path / "other", create=True)
+    base = store.publish_artifact(note(1, "base"))
+    made = store.publish_artifact(
+        replace(note(2, "made"), inputs=(LineageInput(artifact_id=base.artifact_id),))
+    )
+    export_bundle(store, [made.artifact_id], memory_path / "two.tar")
+    members = unpacked(memory_path / "two.tar")
+    edit(members, "lineage", lambda row: row.update(input_artifact_id=made.artifact_id))
+
+    with pytest.raises(IntegrityError, match="made from a later one"):
+        import_bundle(target, packed(members, memory_path / "loop.tar"))

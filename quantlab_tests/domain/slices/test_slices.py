@@ -1,0 +1,187 @@
+"""Windows around calls, the keys of slices, and their grades."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantlab_assets.domain.artifacts.seed_types import INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.slices.slices import (
+    SliceQuality,
+    SliceWindow,
+    iso_utc,
+    plan_slices,
+    slice_key,
+    slice_tags,
+    windows_of,
+)
+from quantlab_assets.domain.tokens.token import Token
+
+MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
+EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
+
+
+def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return datetime(2025, 11, 6, hour, minute, second, tzinfo=UTC)
+
+
+def alerts(*rows: tuple[str, str, str | None, datetime]) -> pl.DataFrame:
+    return pl.DataFrame(
+        rows,
+        schema={
+            "chain": pl.String,
+            "mint": pl.String,
+            "token_chain": pl.String,
+            "alert_ts_utc": pl.Datetime("us", "UTC"),
+        },
+        orient="row",
+    )
+
+
+def test_one_window_a_token_from_before_its_first_call_to_after_its_last() -> None:
+    (planned,) = plan_slices(
+        alerts(("evm", EVM, None, at(17)), ("evm", EVM, None, at(13, 0, 33))), SliceWindow()
+    )
+
+    assert (planned.start, planned.end) == (at(8, 40, 33), at(17) + timedelta(hours=48))
+    assert planned.alerts == 2
+
+
+def test_the_window_is_floored_and_ceiled_to_the_interval() -> None:
+    (planned,) = plan_slices(alerts(("evm", EVM, "bsc", at(13, 0, 33))), SliceWindow())
+
+    assert planned.window(300) == (at(8, 40), at(13, 5) + timedelta(hours=48))
+    assert planned.window(3600) == (at(8), at(14) + timedelta(hours=48))
+    assert planned.window(86400) == (at(0), at(0) + timedelta(days=3))
+
+
+def test_a_window_that_ends_on_the_grid_ends_there() -> None:
+    (planned,) = plan_slices(
+        alerts(("evm", EVM, "bsc", at(13))), SliceWindow(pre_s=3600, post_s=7200)
+    )
+
+    assert planned.window(3600) == (at(12), at(15))
+
+
+def test_calls_ask_for_the_networks_they_name_and_for_all_if_one_names_none() -> None:
+    base, bsc, unknown = (Token("evm", EVM, n) for n in ("base", "bsc", None))
+
+    (named,) = plan_slices(alerts(("evm", EVM, "bsc", at(13))), SliceWindow())
+    (open_,) = plan_slices(
+        alerts(("evm", EVM, "bsc", at(13)), ("evm", EVM, None, at(14))), SliceWindow()
+    )
+
+    assert [named.wants(t) for t in (base, bsc, unknown)] == [False, True, True]
+    assert [open_.wants(t) for t in (base, bsc, unknown)] == [True, True, True]
+
+
+def test_a_mint_needs_no_network() -> None:
+    (planned,) = plan_slices(alerts(("solana", MINT, None, at(13))), SliceWindow())
+
+    assert planned.wants(Token("solana", MINT, "solana"))
+
+
+def test_no_calls_no_slices() -> None:
+    assert plan_slices(alerts(), SliceWindow()) == []
+
+
+@pytest.mark.parametrize(("pre_s", "post_s"), [(-1, 10), (0, 0), (0, -5)])
+def test_impossible_windows_are_refused(pre_s: int, post_s: int) -> None:
+    with pytest.raises(ValidationFailed, match="slice window"):
+        SliceWindow(pre_s, post_s)
+
+
+def test_keys_name_token_interval_and_the_window_as_asked_for() -> None:
+    start, end = at(13, 40), at(14)
+
+    assert slice_key(Token("solana", MINT, "solana"), 300, start, end) == (
+        f"token={MINT}/res=5m/from=2025-11-06T13:40:00Z/to=2025-11-06T14:00:00Z"
+    )
+    assert slice_key(Token("evm", EVM, "bsc"), 3600, start, end) == (
+        f"token=bsc:{EVM}/res=1h/from=2025-11-06T13:40:00Z/to=2025-11-06T14:00:00Z"
+    )
+    with pytest.raises(ValidationFailed, match="1800 s"):
+        slice_key(Token("evm", EVM), 1800, start, end)
+
+
+def test_keys_give_the_windows_back() -> None:
+    keys = [
+        slice_key(token, 300, at(13, 40), at(14))
+        for token in (Token("evm", EVM, "bsc"), Token("evm", EVM), Token("solana", MINT, "solana"))
+    ]
+
+    assert windows_of(reversed(keys)).rows() == [
+        ("evm", EVM, None, 300, at(13, 40), at(14)),
+        ("evm", EVM, "bsc", 300, at(13, 40), at(14)),
+        ("solana", MINT, "solana", 300, at(13, 40), at(14)),
+    ]
+    with pytest.raises(ValidationFailed, match="does not match"):
+        windows_of(["day=2025-11-06"])
+
+
+@pytest.mark.parametrize(
+    ("actual", "grade", "coverage"),
+    [
+        (100_000, "good", "1.000000"),
+        (95_000, "good", "0.950000"),
+        (94_999, "partial", "0.949990"),
+        (80_000, "partial", "0.800000"),
+        (79_999, "poor", "0.799990"),
+        (0, "poor", "0.000000"),
+    ],
+)
+def test_grades(actual: int, grade: str, coverage: str) -> None:
+    quality = SliceQuality(expected=100_000, actual=actual, traded=0, gaps=1)
+
+    tags = slice_tags(Token("evm", EVM, "bsc"), 300, quality, "token")
+
+    assert tags == {
+        "token": EVM,
+        "chain": "evm",
+        "network": "bsc",
+        "res": "5m",
+        "grade": grade,
+        "coverage": coverage,
+        "expected_candles": "100000",
+        "traded_candles": "0",
+        "gaps": "1",
+        "volume_unit": "token",
+    }
+
+
+def test_iso_text_is_utc_in_any_zone_and_exact() -> None:
+    there = datetime.fromisoformat("2025-11-07T00:40:00.000001+11:00")
+
+    assert iso_utc(there) == "2025-11-06T13:40:00.000001Z"
+
+
+@given(
+    times=st.lists(
+        st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+        min_size=1,
+        max_size=8,
+    ),
+    pre_s=st.integers(0, 10**6),
+    post_s=st.integers(1, 10**6),
+    interval_s=st.sampled_from(sorted(INTERVALS.values())),
+)
+@settings(max_examples=80, deadline=None)
+def test_every_alert_has_its_full_time_and_the_window_is_no_wider_than_the_grid_needs(
+    times: list[datetime], pre_s: int, post_s: int, interval_s: int
+) -> None:
+    (planned,) = plan_slices(
+        alerts(*(("evm", EVM, None, t) for t in times)), SliceWindow(pre_s, post_s)
+    )
+
+    start, end = planned.window(interval_s)
+
+    step = timedelta(seconds=interval_s)
+    wanted_start = min(times) - timedelta(seconds=pre_s)
+    wanted_end = max(times) + timedelta(seconds=post_s)
+    assert start <= wanted_start < start + step
+    assert end - step < wanted_end <= end
+    assert start.timestamp() % interval_s == end.timestamp() % interval_s == 0
+    OHLCV_SLICE.parse_key(slice_key(Token("evm", EVM), interval_s, start, end))
