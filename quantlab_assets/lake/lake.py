@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantlab_assets.domain.artifacts.records import ArtifactFilter, Provenance
-from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.settings import (
     GRADES_VARIABLE,
     TIMEZONE_VARIABLE,
@@ -26,11 +26,11 @@ from quantlab_assets.settings import (
 if TYPE_CHECKING:
     import polars as pl
 
+    from quantlab_assets.adapters.artifact_store import ParquetStore
     from quantlab_assets.adapters.clickhouse import ClickHouseCandles
     from quantlab_assets.adapters.duckdb import DuckdbProjections
     from quantlab_assets.adapters.duckdb.query import QuerySession
     from quantlab_assets.adapters.manifest.ledger import ExperimentLedger
-    from quantlab_assets.adapters.artifact_store import ParquetStore
     from quantlab_assets.adapters.telegram.export_folder import ExportFiles, ReadingOptions
     from quantlab_assets.adapters.telegram.given import GivenExport, GivenFiles
     from quantlab_assets.adapters.telegram.intake import Intake
