@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.upkeep.diagnosis import Finding, Use
     from quantlab_assets.adapters.upkeep.gc import CollectReport
     from quantlab_assets.adapters.upkeep.rebuild import RebuildReport
-    from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+    from quantlab_assets.domain.artifacts.type import ArtifactType
     from quantlab_assets.lake import Lake
 
 OnProgress = Callable[[int, int], None]

@@ -14,7 +14,7 @@ from typing import Final
 import dagster as dg
 
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifacts.records import content_digest
+from quantlab_assets.domain.artifacts.identity import content_digest
 from quantlab_assets.domain.experiments.records import ExperimentFilter
 from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 

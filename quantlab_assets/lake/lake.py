@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.given import GivenExport, GivenFiles
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
-    from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+    from quantlab_assets.domain.artifacts.type import ArtifactType
     from quantlab_assets.domain.slices.slices import Grading, SliceWindow
     from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
     from quantlab_assets.domain.telegram.rules import Rules
@@ -536,7 +536,8 @@ def artifact_types(module: str | None) -> "list[ArtifactType]":
 
     Raises `ValidationFailed` if the module cannot be imported, or lists something else.
     """
-    from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES, ArtifactType
+    from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
+    from quantlab_assets.domain.artifacts.type import ArtifactType
 
     if module is None:
         return list(SEED_TYPES)

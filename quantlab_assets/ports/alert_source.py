@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts.records import SourceFile, canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
+from quantlab_assets.domain.artifacts.records import SourceFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ from quantlab_assets.adapters.upkeep.audit import audit
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table, in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE, ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_tests.benchmarks._turns import ratio, show, take_turns
 
 T = TypeVar("T")

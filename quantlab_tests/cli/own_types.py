@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 
 NOTES = ArtifactType(
     name="notes",

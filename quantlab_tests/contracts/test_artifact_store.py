@@ -11,6 +11,7 @@ import pytest
 
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
 from quantlab_assets.domain.artifacts.records import (
     ArtifactFilter,
     HeadReplacement,
@@ -19,10 +20,10 @@ from quantlab_assets.domain.artifacts.records import (
     Provenance,
     PublishRequest,
     SourceFile,
-    artifact_id_of,
-    input_set_id_of,
 )
-from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES, ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict, NotFound, QuantlabError, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore

@@ -16,7 +16,7 @@ from quantlab_assets.domain.artifacts.records import (
     PartitionRef,
     Provenance,
 )
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.handlers.data_quality import (
     Quality,
     accounting,

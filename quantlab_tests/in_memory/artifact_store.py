@@ -14,6 +14,11 @@ import pyarrow.parquet as pq
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.identity import (
+    artifact_id_of,
+    canonical_json,
+    input_set_id_of,
+)
 from quantlab_assets.domain.artifacts.records import (
     SHA256,
     Artifact,
@@ -29,11 +34,8 @@ from quantlab_assets.domain.artifacts.records import (
     SourceEdge,
     SourceFile,
     Unset,
-    artifact_id_of,
-    canonical_json,
-    input_set_id_of,
 )
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.value_rules import check_values
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 

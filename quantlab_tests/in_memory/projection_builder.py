@@ -17,7 +17,7 @@ import pyarrow as pa
 from quantlab_assets.adapters.duckdb.identifiers import check_identifier
 from quantlab_assets.adapters.duckdb.record import CONTENT_NAME, as_asked, normalised
 from quantlab_assets.adapters.duckdb.selection import choose
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.projection_builder import (

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantlab_assets.adapters.objects.local_disk import read_file
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 
 _INTEGER: Final = r"^[+-]?[0-9]{1,20}$"

@@ -31,14 +31,15 @@ from quantlab_assets.adapters.objects.local_disk import (
 )
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
     HeadReplacement,
     PublishRequest,
     PublishResult,
-    artifact_id_of,
 )
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound
 
 _ATTEMPTS: Final = 20

@@ -41,7 +41,7 @@ from quantlab_assets.adapters.manifest.tables import (
     tombstones,
 )
 from quantlab_assets.adapters.objects.local_disk import sha256_of, sidecar_path
-from quantlab_assets.domain.artifacts.records import canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import (
     Conflict,
     IntegrityError,

@@ -46,13 +46,9 @@ from quantlab_assets.adapters.objects import sidecar
 from quantlab_assets.adapters.objects.local_disk import parquet_path, sha256_of, sidecar_path
 from quantlab_assets.domain.artifacts.canonical_order import in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import (
-    SHA256,
-    Artifact,
-    artifact_id_of,
-    input_set_id_of,
-)
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
+from quantlab_assets.domain.artifacts.records import SHA256, Artifact
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 
 FORMAT: Final = 1

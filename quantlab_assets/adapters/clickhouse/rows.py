@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import SourceFile, canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
+from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.candles.columns import declared_interval
 from quantlab_assets.domain.candles.normalise import (
     PRICE_COLUMNS,

@@ -57,7 +57,7 @@ from quantlab_assets.adapters.duckdb.tables import (
 from quantlab_assets.adapters.file_lock import exclusive, shared
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifacts.records import Artifact
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import (
     IntegrityError,
     NotFound,

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from quantlab_assets.domain.artifacts.records import canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.ports.projection_builder import (
     ArtifactSelector,

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.projection_builder import (

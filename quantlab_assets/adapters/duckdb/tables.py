@@ -23,7 +23,7 @@ from quantlab_assets.adapters.duckdb.identifiers import (
 from quantlab_assets.adapters.duckdb.layout import kept_in_place
 from quantlab_assets.adapters.duckdb.record import Segments
 from quantlab_assets.domain.artifacts.records import Artifact
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import IntegrityError, ValidationFailed
 from quantlab_assets.ports.projection_builder import ProjectionTable
 

@@ -23,7 +23,7 @@ from quantlab_assets.adapters.manifest.tables import (
     supersedes,
     tombstones,
 )
-from quantlab_assets.domain.artifacts.records import canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
 
 _TS: Final = pa.timestamp("us", tz="UTC")
 

@@ -40,7 +40,8 @@ from quantlab_assets.adapters.manifest.tables import (
     input_sets,
     supersedes,
 )
-from quantlab_assets.domain.artifacts.records import SHA256, canonical_json, input_set_id_of
+from quantlab_assets.domain.artifacts.identity import canonical_json, input_set_id_of
+from quantlab_assets.domain.artifacts.records import SHA256
 from quantlab_assets.domain.errors import (
     Conflict,
     IntegrityError,

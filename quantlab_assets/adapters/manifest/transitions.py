@@ -19,7 +19,7 @@ from quantlab_assets.adapters.manifest.tables import (
     supersedes,
     tombstones,
 )
-from quantlab_assets.domain.artifacts.records import input_set_id_of
+from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.errors import Conflict
 
 PIN_TAG = "pin"

@@ -33,6 +33,7 @@ from quantlab_assets.adapters.manifest.tables import (
     sources,
     supersedes,
 )
+from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.artifacts.records import (
     SHA256,
     Artifact,
@@ -41,7 +42,6 @@ from quantlab_assets.domain.artifacts.records import (
     PublishRequest,
     PublishResult,
     Unset,
-    canonical_json,
 )
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 

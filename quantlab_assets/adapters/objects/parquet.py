@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import IntegrityError, ValidationFailed
 
 if TYPE_CHECKING:

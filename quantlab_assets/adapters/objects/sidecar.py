@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from quantlab_assets.adapters.objects.local_disk import sha256_of
 from quantlab_assets.domain.artifacts.records import Artifact, PublishRequest
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import IntegrityError
 
 FORMAT: Final = 1

@@ -44,8 +44,12 @@ from quantlab_assets.adapters.objects.local_disk import (
 )
 from quantlab_assets.adapters.upkeep.backup import check_manifest, copy_database
 from quantlab_assets.adapters.whole_files import sync
-from quantlab_assets.domain.artifacts.records import artifact_id_of, canonical_json, input_set_id_of
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.identity import (
+    artifact_id_of,
+    canonical_json,
+    input_set_id_of,
+)
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import Conflict, IntegrityError, QuantlabError, StoreUnavailable
 
 _TOGETHER: Final = 500

@@ -12,8 +12,8 @@ from quantlab_assets.domain.artifacts.seed_types import (
     COVERAGE_SUMMARY,
     OHLCV_SLICE,
     TELEGRAM_MESSAGES,
-    ArtifactType,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 
 if TYPE_CHECKING:
     import polars as pl

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from quantlab_assets.cli.shell.output import Column
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS
+from quantlab_assets.domain.artifacts.type import INTERVALS
 
 _NAMES: Final = {seconds: name for name, seconds in INTERVALS.items()}
 

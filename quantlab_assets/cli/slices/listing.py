@@ -21,7 +21,7 @@ from quantlab_assets.cli.shell.output import (
 )
 from quantlab_assets.cli.shell.parameters import TEXT
 from quantlab_assets.cli.slices.columns import INTERVAL, minute
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS
+from quantlab_assets.domain.artifacts.type import INTERVALS
 
 _COLUMNS: Final = (
     Column("artifact_id", show=short_id),

@@ -13,11 +13,7 @@ from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN, WITH_NEXT_DAY
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifacts.records import PartitionOutput
-from quantlab_assets.domain.artifacts.seed_types import (
-    ALERT_EVENTS,
-    ALERTS,
-    ALERTS_QUARANTINE,
-)
+from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import QuantlabError
 from quantlab_assets.handlers.ingest.alerts import DayAlerts, alerts_of_days, days_at_once
 

@@ -10,14 +10,14 @@ from quantlab_assets.defs.data.metadata import table_value
 from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import EXPERIMENTS
 from quantlab_assets.defs.resources import LakeResource
-from quantlab_assets.domain.artifacts.records import content_digest
+from quantlab_assets.domain.artifacts.identity import content_digest
 from quantlab_assets.domain.artifacts.seed_types import (
     EXPERIMENT_CURVES,
     EXPERIMENT_DIAGNOSTICS,
     EXPERIMENT_METRICS,
     EXPERIMENT_TRADES,
-    ArtifactType,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.handlers.experiments.execute import execute_experiment
 
 PARTS: dict[str, ArtifactType] = {

@@ -30,7 +30,7 @@ from quantlab_assets.domain.artifacts.records import (
     PartitionRef,
     Provenance,
 )
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import (
     Conflict,
     QuantlabError,

@@ -13,7 +13,7 @@ import dagster as dg
 
 from quantlab_assets.defs.data.read_ledger import ReadLedger
 from quantlab_assets.defs.partitions import UNPARTITIONED
-from quantlab_assets.domain.artifacts.records import content_digest
+from quantlab_assets.domain.artifacts.identity import content_digest
 from quantlab_assets.domain.errors import ValidationFailed
 
 _LEDGERS: "WeakKeyDictionary[dg.AssetExecutionContext, ReadLedger]" = WeakKeyDictionary()

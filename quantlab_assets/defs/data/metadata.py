@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.handlers.publish_partition import PublishedPartition
 
 PREVIEW_ROWS = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from quantlab_assets.domain.artifacts.records import Artifact, LineageInput
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.ports.artifact_store import ArtifactStore
 

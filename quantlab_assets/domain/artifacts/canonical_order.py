@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantlab_assets.domain.artifacts.content_hash import canonical_floats
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 
 _UTC_NAMES: Final = {"UTC", "Etc/UTC", "+00:00", "Z"}

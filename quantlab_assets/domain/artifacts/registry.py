@@ -7,12 +7,9 @@ rest of a command that only looks at the manifest: they are loaded when one is a
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
-
-if TYPE_CHECKING:
-    from quantlab_assets.domain.artifacts.seed_types import ArtifactType
 
 
 class TypeRegistry:
@@ -22,7 +19,7 @@ class TypeRegistry:
     """
 
     def __init__(
-        self, types: "Iterable[ArtifactType] | Callable[[], Iterable[ArtifactType]] | None" = None
+        self, types: Iterable[ArtifactType] | Callable[[], Iterable[ArtifactType]] | None = None
     ) -> None:
         self._load: Callable[[], Iterable[ArtifactType]]
         if types is None:
@@ -34,17 +31,17 @@ class TypeRegistry:
             self._load = lambda: given
 
     @cached_property
-    def _types(self) -> "dict[str, ArtifactType]":
+    def _types(self) -> dict[str, ArtifactType]:
         known: dict[str, ArtifactType] = {}
         for artifact_type in self._load():
             _add(known, artifact_type)
         return known
 
-    def register(self, artifact_type: "ArtifactType") -> None:
+    def register(self, artifact_type: ArtifactType) -> None:
         """Add a type. Raises `ValidationFailed` if the name is taken or not a safe path segment."""
         _add(self._types, artifact_type)
 
-    def get(self, name: str, schema_version: int | None = None) -> "ArtifactType":
+    def get(self, name: str, schema_version: int | None = None) -> ArtifactType:
         """The type of that name. Raises `NotFound`, or `ValidationFailed` for another version."""
         found = self._types.get(name)
         if found is None:
@@ -56,11 +53,11 @@ class TypeRegistry:
             )
         return found
 
-    def __iter__(self) -> "Iterator[ArtifactType]":
+    def __iter__(self) -> Iterator[ArtifactType]:
         return iter(self._types.values())
 
 
-def _add(known: "dict[str, ArtifactType]", artifact_type: "ArtifactType") -> None:
+def _add(known: dict[str, ArtifactType], artifact_type: ArtifactType) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", artifact_type.name):
         raise ValidationFailed(
             f"artifact type {artifact_type.name!r}: use lower-case letters, digits and underscores"
@@ -70,7 +67,7 @@ def _add(known: "dict[str, ArtifactType]", artifact_type: "ArtifactType") -> Non
     known[artifact_type.name] = artifact_type
 
 
-def _seed_types() -> "Iterable[ArtifactType]":
+def _seed_types() -> Iterable[ArtifactType]:
     from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
 
     return SEED_TYPES

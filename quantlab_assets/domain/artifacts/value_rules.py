@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS, ArtifactType
+from quantlab_assets.domain.artifacts.type import INTERVALS, ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS
+from quantlab_assets.domain.artifacts.type import INTERVALS
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "time": ("timestamp", "ts", "time", "unix", "unixtime", "open_time", "datetime", "date"),

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS
+from quantlab_assets.domain.artifacts.type import INTERVALS
 
 Times = npt.NDArray[np.int64]
 

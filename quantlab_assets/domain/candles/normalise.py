@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, INTERVALS
+from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.candles import intervals as candle_intervals
 
 RULES_VERSION: Final = 2

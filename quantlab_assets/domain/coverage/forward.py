@@ -19,8 +19,8 @@ from quantlab_assets.domain.artifacts.seed_types import (
     ALERT_FORWARD_COVERAGE,
     COVERAGE_GAPS,
     COVERAGE_SUMMARY,
-    ArtifactType,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices.slices import STANDARD_GRADING, Grading, network_of_token
 

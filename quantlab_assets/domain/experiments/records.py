@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from quantlab_assets.domain.artifacts.records import canonical_json, input_set_id_of
+from quantlab_assets.domain.artifacts.identity import canonical_json, input_set_id_of
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.experiments.strategy import Strategy
 

@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.tokens.token import Chain, Token
 

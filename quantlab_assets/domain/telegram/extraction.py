@@ -14,11 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts.seed_types import (
-    ALERT_EVENTS,
-    ALERTS,
-    ALERTS_QUARANTINE,
-)
+from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import IntegrityError
 from quantlab_assets.domain.telegram import addresses, cards, links, senders
 from quantlab_assets.domain.telegram.frames import MESSAGES, typed

@@ -6,7 +6,8 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts.seed_types import TELEGRAM_MESSAGES, ArtifactType
+from quantlab_assets.domain.artifacts.seed_types import TELEGRAM_MESSAGES
+from quantlab_assets.domain.artifacts.type import ArtifactType
 
 
 def frame_schema(artifact_type: ArtifactType) -> pl.Schema:

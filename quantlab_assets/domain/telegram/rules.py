@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-from quantlab_assets.domain.artifacts.records import canonical_json
+from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import ValidationFailed
 
 Role = Literal["token", "pair", "other"]

@@ -11,8 +11,8 @@ from quantlab_assets.domain.artifacts.seed_types import (
     ALERT_FORWARD_COVERAGE,
     COVERAGE_GAPS,
     COVERAGE_SUMMARY,
-    ArtifactType,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.coverage.forward import (
     HORIZONS_H,
     coverage_gaps,

@@ -12,13 +12,13 @@ from typing import Any, Final, Literal
 import polars as pl
 
 import quantlab_assets
+from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
     ArtifactFilter,
     LineageInput,
     Provenance,
     PublishRequest,
-    canonical_json,
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, EXPERIMENT_DEFINITION, OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound, ValidationFailed

@@ -12,7 +12,8 @@ from typing import Final
 import polars as pl
 
 from quantlab_assets.domain.artifacts.records import Artifact
-from quantlab_assets.domain.artifacts.seed_types import ALERTS, INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import artifact_id_of
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.errors import (
     Conflict,
     IntegrityError,

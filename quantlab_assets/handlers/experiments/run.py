@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts.records import Artifact, content_digest, input_set_id_of
+from quantlab_assets.domain.artifacts.identity import content_digest, input_set_id_of
+from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.artifacts.seed_types import (
     ALERTS,
     EXPERIMENT_CURVES,
@@ -18,8 +19,8 @@ from quantlab_assets.domain.artifacts.seed_types import (
     EXPERIMENT_METRICS,
     EXPERIMENT_TRADES,
     OHLCV_SLICE,
-    ArtifactType,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
 from quantlab_assets.domain.experiments.strategy import Strategy

@@ -10,12 +10,8 @@ from typing import Final
 import polars as pl
 
 from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
-from quantlab_assets.domain.artifacts.seed_types import (
-    ALERT_EVENTS,
-    ALERTS,
-    ALERTS_QUARANTINE,
-    ArtifactType,
-)
+from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.telegram.extraction import REPLY_WINDOW, Extraction, extract_alerts
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules

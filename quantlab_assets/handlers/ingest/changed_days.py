@@ -11,12 +11,8 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import (
-    Artifact,
-    ArtifactDraft,
-    ArtifactFilter,
-    artifact_id_of,
-)
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.slices.slices import SliceWindow
 from quantlab_assets.domain.telegram.union import union_messages

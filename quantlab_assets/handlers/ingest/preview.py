@@ -9,7 +9,8 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput, artifact_id_of
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
 from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
 from quantlab_assets.domain.telegram.rules import Rules

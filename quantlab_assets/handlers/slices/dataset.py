@@ -12,7 +12,8 @@ from typing import Final
 
 import polars as pl
 
-from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter, input_set_id_of
+from quantlab_assets.domain.artifacts.identity import input_set_id_of
+from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.ports.artifact_store import ArtifactStore

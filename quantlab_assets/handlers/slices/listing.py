@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from quantlab_assets.domain.artifacts.records import ArtifactFilter, Status
-from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 _ONE_DAY: Final = timedelta(days=1)

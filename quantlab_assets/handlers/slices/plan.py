@@ -9,14 +9,11 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import (
-    Artifact,
-    ArtifactDraft,
-    ArtifactFilter,
-    artifact_id_of,
-)
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import ALERTS as ALERTS_TYPE
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.slices.slices import (
     STANDARD_GRADING,
     Grading,

@@ -17,7 +17,8 @@ from quantlab_assets.domain.artifacts.records import (
     PublishRequest,
     SourceFile,
 )
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict
 
 NOTES = ArtifactType(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.artifact_store.csv_table import read_csv
-from quantlab_assets.domain.artifacts.seed_types import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 
 ROWS = ArtifactType(

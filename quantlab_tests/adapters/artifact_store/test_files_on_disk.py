@@ -408,7 +408,7 @@ def test_the_manifest_is_all_that_a_listing_imports(tmp_path: Path, store: Parqu
     code = (
         "import sys; from pathlib import Path;"
         "from quantlab_assets.adapters.artifact_store import ParquetStore;"
-        "from quantlab_assets.domain.artifacts.seed_types import TypeRegistry;"
+        "from quantlab_assets.domain.artifacts.registry import TypeRegistry;"
         f"lake = Path({str(tmp_path)!r});"
         "store = ParquetStore.at(artifacts_root=lake / 'artifacts', staging=lake / 'staging',"
         " manifest=lake / 'manifest' / 'manifest.sqlite', types=TypeRegistry());"

@@ -14,7 +14,8 @@ from quantlab_assets.adapters.duckdb import DuckdbProjections, ProjectionLimits
 from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
 from quantlab_assets.adapters.manifest.projection_requests import ManifestRequests
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.handlers.projections import build_research
 from quantlab_assets.ports.projection_builder import (

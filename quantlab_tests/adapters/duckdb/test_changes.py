@@ -13,7 +13,8 @@ import pytest
 
 from quantlab_assets.adapters.duckdb import DuckdbProjections, layout, projections
 from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import IntegrityError
 from quantlab_assets.handlers.projections import research_request
 from quantlab_assets.ports.projection_builder import (

@@ -21,15 +21,16 @@ from quantlab_assets.adapters.duckdb import DuckdbProjections, ProjectionLimits
 from quantlab_assets.adapters.duckdb.limits import watched
 from quantlab_assets.adapters.duckdb.query import QuerySession
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
-from quantlab_assets.domain.artifacts.records import Artifact, artifact_id_of
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import Artifact
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import (
     ALERTS,
     EXPERIMENT_METRICS,
     OHLCV_SLICE,
     SEED_TYPES,
-    ArtifactType,
-    TypeRegistry,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import (
     IntegrityError,
     NotFound,

@@ -20,7 +20,7 @@ from quantlab_assets.adapters.code_provenance import CodeState, state_of
 from quantlab_assets.adapters.duckdb.ledger_file import project_ledger
 from quantlab_assets.adapters.manifest import ledger as experiment_ledger
 from quantlab_assets.adapters.manifest.ledger import ExperimentLedger
-from quantlab_assets.domain.artifacts.seed_types import TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
 from quantlab_assets.domain.experiments.strategy import Strategy

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table, in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE, ArtifactType
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 
 MIXED = ArtifactType(

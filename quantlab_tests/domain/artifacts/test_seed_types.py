@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import (
     ALERTS,
     ALERTS_QUARANTINE,
@@ -12,9 +13,8 @@ from quantlab_assets.domain.artifacts.seed_types import (
     SEED_TYPES,
     STRATEGY,
     TELEGRAM_MESSAGES,
-    ArtifactType,
-    TypeRegistry,
 )
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 
 SOLANA = "So11111111111111111111111111111111111111112"

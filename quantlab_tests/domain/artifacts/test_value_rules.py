@@ -6,7 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES, ArtifactType, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.artifacts.value_rules import check_values
 from quantlab_assets.domain.errors import ValidationFailed
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantlab_assets.domain.artifacts.seed_types import INTERVALS, OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices.slices import (
     SliceQuality,

@@ -14,7 +14,8 @@ from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
 from quantlab_assets.adapters.manifest.ledger import ExperimentLedger
 from quantlab_assets.adapters.manifest.projection_requests import ManifestRequests
 from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
-from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE, TypeRegistry
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit
 from quantlab_assets.domain.slices.slices import slice_key
 from quantlab_assets.domain.tokens.token import Token

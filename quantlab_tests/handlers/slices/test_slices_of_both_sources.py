@@ -18,7 +18,8 @@ from quantlab_assets.adapters.clickhouse import (
 )
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
-from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput, artifact_id_of
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.slices.slices import SliceWindow
 from quantlab_assets.handlers.ingest.candles import ingest_candles
