@@ -154,6 +154,23 @@ def test_the_same_content_again_is_deduped_but_its_event_is_kept(store: Artifact
     assert store.get_sources([first.artifact_id]) == {first.artifact_id: (RAW, OTHER_RAW)}
 
 
+def test_a_tag_given_again_replaces_its_value_and_no_other(store: ArtifactStore) -> None:
+    store.publish_artifact(note(1, "gm", tags={"chat": "lab", "seen": "once"}))
+
+    again = store.publish_artifact(note(1, "gm", tags={"seen": "twice"}))
+
+    now = {"chat": "lab", "seen": "twice"}
+    assert again.artifact.tags == store.get_artifact(again.artifact_id).tags == now
+    assert store.list_artifacts(ArtifactFilter(tags={"seen": "once"})).artifacts == ()
+
+
+def test_the_last_request_of_a_batch_says_what_a_tag_is(store: ArtifactStore) -> None:
+    requests = [note(1, "gm", tags={"seen": text}) for text in ("once", "twice")]
+
+    for published in store.publish_many(requests):
+        assert published.artifact.tags == {"seen": "twice"}
+
+
 def test_the_same_content_under_another_key_is_another_artifact(store: ArtifactStore) -> None:
     one, other = store.publish_many([note(1, "gm"), note(2, "gm")])
 

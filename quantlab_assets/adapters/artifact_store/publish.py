@@ -259,7 +259,6 @@ class Publisher:
 
     def _adopt(self, artifact: Artifact) -> Artifact:
         """Take over the file that a publisher left behind or is just publishing as well."""
-        self._files.renew(artifact.path)
         data = self._files.read(artifact.path)
         found = sha256_of(data)
         if found != artifact.file_hash:

@@ -405,7 +405,6 @@ def _place(
             continue
         data = _bytes_of(archive, bundle, one)
         if not files.put([(one.path, data)])[0]:
-            files.renew(one.path)
             data = files.read(one.path)
             if sha256_of(data) != one.file_hash:
                 parquet_format.check_content(data, one.content_hash, one.path)

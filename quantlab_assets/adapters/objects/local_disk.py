@@ -102,10 +102,6 @@ class Disk:
         """Make a folder and the ones above it."""
         path.mkdir(parents=True, exist_ok=True)
 
-    def touch(self, path: Path) -> None:
-        """Set the file's times to now."""
-        os.utime(path)
-
 
 @dataclass(frozen=True, slots=True)
 class FileFound:
@@ -195,17 +191,6 @@ class LocalFiles:
                 done.result()
             for folder in ordered[len(leaves) :]:
                 self._sync_folder(self.root / folder)
-
-    def renew(self, path: str) -> None:
-        """Make an unreferenced file that is about to be used look new to garbage collection.
-
-        Raises `NotFound` if it has been collected, `StoreUnavailable`.
-        """
-        with _translated("cannot touch"):
-            try:
-                self._disk.touch(self.locate(path))
-            except FileNotFoundError as error:
-                raise NotFound(f"no file {path}") from error
 
     def delete(self, path: str) -> None:
         """Take a file away; no error if it is gone. Raises `StoreUnavailable`."""

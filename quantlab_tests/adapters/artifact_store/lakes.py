@@ -115,10 +115,6 @@ class StepwiseDisk(Disk):
         self._step("remove_folder")
         super().remove_folder(path)
 
-    def touch(self, path: Path) -> None:
-        self._step("touch")
-        super().touch(path)
-
 
 def stepwise_lake(folder: Path, step: Step) -> ParquetStore:
     """The lake, announcing each step on the disk and each statement of a write transaction."""

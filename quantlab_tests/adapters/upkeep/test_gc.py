@@ -1,5 +1,6 @@
 """Collection takes what nothing needs, later, by way of the trash; and nothing else."""
 
+import shutil
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.adapters.upkeep.audit import audit
 from quantlab_assets.adapters.upkeep.gc import CollectReport, PurgePolicy, collect
+from quantlab_assets.domain.artifacts.records import PublishRequest, PublishResult
 from quantlab_assets.domain.errors import Conflict
 from quantlab_tests.adapters.artifact_store.lakes import note, open_lake
 from quantlab_tests.adapters.artifact_store.scenes import age, clean, copied, derived
@@ -44,6 +46,22 @@ def stray(store: ParquetStore, number: int, *, days: float) -> Path:
         each.write_bytes(b"left")
         age(each, days * 86_400)
     return path
+
+
+def published_after_a_collection(
+    store: ParquetStore, request: PublishRequest, *, now: datetime = NOW + 2 * DAY
+) -> tuple[PublishResult, CollectReport]:
+    """Publish it, with a collection between its files and its row."""
+    database, collected = store.database, []
+    writing = database.writing
+
+    def collect_first():  # type: ignore[no-untyped-def]
+        database.writing = writing  # type: ignore[method-assign]
+        collected.append(run(store, now=now))
+        return writing()
+
+    database.writing = collect_first  # type: ignore[method-assign]
+    return store.publish_artifact(request), collected[0]
 
 
 def test_only_what_is_old_and_unreferenced_goes_and_first_to_the_trash(store: ParquetStore) -> None:
@@ -148,18 +166,31 @@ def test_a_file_that_is_collected_before_its_row_is_written_is_written_again(
     store: ParquetStore,
 ) -> None:
     """The grace period is no part of safety: here a collection comes between file and row."""
-    database, collected = store.database, []
-    writing = database.writing
+    published, collected = published_after_a_collection(store, note(77, "slow writer"))
 
-    def collect_first():  # type: ignore[no-untyped-def]
-        database.writing = writing  # type: ignore[method-assign]
-        collected.append(run(store, now=NOW + 2 * DAY))
-        return writing()
+    assert len(collected.files) == 2
+    store.verify_artifacts([published.artifact_id])
+    clean(store)
+    assert audit(store).unreferenced == ()
 
-    database.writing = collect_first  # type: ignore[method-assign]
-    published = store.publish_artifact(note(77, "slow writer"))
 
-    assert len(collected[0].files) == 2
+@pytest.mark.parametrize("left", ["file", "file and sidecar"])
+def test_an_old_file_that_is_collected_after_it_was_adopted_is_written_again(
+    left: str, store: ParquetStore, memory_path: Path
+) -> None:
+    """What a crash left long ago is due for collection, and just now its content is published."""
+    request = note(77, "gm again")
+    aborted = open_lake(memory_path / "aborted", create=True)
+    path = aborted.publish_artifact(request).artifact.path
+    for suffix in (".parquet", ".json")[: len(left.split(" and "))]:
+        file = store.files_on_disk.locate(path).with_suffix(suffix)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(aborted.files_on_disk.locate(path).with_suffix(suffix), file)
+        age(file, 2 * 86_400)
+
+    published, collected = published_after_a_collection(store, request, now=NOW)
+
+    assert path in {one.path for one in collected.files}
     store.verify_artifacts([published.artifact_id])
     clean(store)
     assert audit(store).unreferenced == ()

@@ -140,6 +140,14 @@ def test_filters_join(shell: Shell) -> None:
     assert len(listed(shell, "--created-from", "2001-01-01", "--created-to", "2100-01-01")) == 4
 
 
+def test_a_tag_given_again_has_its_new_value(shell: Shell) -> None:
+    made = shell.publish(1, GM, more=("--tag", "by=me", "--tag", "mood=good"))
+    assert shell.publish(1, GM, more=("--tag", "mood=bad")) == made
+    tags = shell("artifacts", "get", made, "--format", "json").json["tags"]
+    assert tags == {"by": "me", "mood": "bad"}
+    assert listed(shell, "--tag", "mood=good") == []
+
+
 def test_a_day_as_an_end_means_all_of_that_day(shell: Shell) -> None:
     made = shell.publish(1, GM)
     day = shell("artifacts", "get", made, "--format", "json").json["createdAt"][:10]

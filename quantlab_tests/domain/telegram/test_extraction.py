@@ -293,6 +293,21 @@ class TestEdits:
             "text",
         )
 
+    @pytest.mark.parametrize("bot_message", [2, 8])
+    @pytest.mark.parametrize("edited_after_s", [None, 60])
+    def test_an_answer_of_the_same_second_was_not_there_before_the_call(
+        self, edited_after_s: float | None, bot_message: int
+    ) -> None:
+        """Telegram tells whole seconds; the message that names its token itself is its source."""
+        call = said(5, MINT, edited_after_s=edited_after_s)
+        answer = card(bot_message, MINT, reply_to=5, after_s=edited_after_s or 0)
+        alert = only(extracted(said(5, "$ZKSL"), call, answer).alerts)
+        assert (alert["known_ts_utc"], alert["mint_source"]) == (
+            NOON + seconds(edited_after_s or 0),
+            "text",
+        )
+        assert alert["bot_name"] == "Rick"
+
     def test_an_unedited_text_refutes_another_in_html_of_the_same_hour(self) -> None:
         found = extracted(said(1, "soon"), said(1, MINT, source="telegram_html"))
         assert only(found.alerts)["known_ts_utc"] == SEEN
