@@ -1,5 +1,5 @@
-"""The manifest database: connections, transactions and migrations. SQLite's peculiarities live
-here.
+"""The manifest database: connections and transactions. SQLite's peculiarities live here, and only
+here; which tables there are, and how old files come to have them, is in `tables` and `migrations`.
 
 Many processes use one manifest. Every write transaction begins with BEGIN IMMEDIATE, so that it
 waits for the lock instead of failing when it first writes; a read transaction never turns into a
@@ -8,22 +8,20 @@ a forked or spawned process has nothing to inherit.
 """
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.pool import NullPool
 
-from quantlab_assets.adapters.manifest import tables as schema
+from quantlab_assets.adapters.manifest.migrations import MANIFEST, Schema, advance, version_of
 from quantlab_assets.domain.errors import (
     IntegrityError,
     QuantlabError,
@@ -45,29 +43,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One numbered step of the schema, applied inside the transaction that records it."""
-
-    version: int
-    apply: Callable[[Connection], None]
-
-
-def _create_first_tables(connection: Connection) -> None:
-    schema.metadata.create_all(connection, checkfirst=False)
-
-
-def _keep_projection_requests(connection: Connection) -> None:
-    # A manifest made by this version has the table from the first step.
-    schema.projection_requests.create(connection, checkfirst=True)
-
-
-MIGRATIONS: Final[Sequence[Migration]] = (
-    Migration(1, _create_first_tables),
-    Migration(2, _keep_projection_requests),
-)
 
 
 def to_micros(at: datetime) -> int:
@@ -110,7 +85,9 @@ class ManifestDatabase:
         self.engine = engine
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = False) -> "ManifestDatabase":
+    def open(
+        cls, path: Path, *, create: bool = False, schema: Schema = MANIFEST
+    ) -> "ManifestDatabase":
         """Open a manifest, bringing an older one up to date; `create` makes a missing one.
 
         Raises `StoreUnavailable` if it is missing, or newer than this program, `IntegrityError` if
@@ -124,7 +101,7 @@ class ManifestDatabase:
         elif not path.is_file():
             raise StoreUnavailable(f"no manifest at {path}: run `quantlab init`, or name the lake")
         database = cls(path, _engine(path, create=create))
-        database._migrate(create=create)
+        database._bring_up_to_date(schema, create=create)
         return database
 
     @contextmanager
@@ -148,7 +125,7 @@ class ManifestDatabase:
     def version(self) -> int:
         """The schema version of the file, 0 for an empty one."""
         with self.reading() as connection:
-            return _version(connection)
+            return version_of(connection)
 
     @contextmanager
     def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
@@ -176,41 +153,19 @@ class ManifestDatabase:
             return StoreUnavailable(f"manifest {self.path} cannot be used: {what}")
         return StoreUnavailable(f"manifest {self.path} refused a statement: {what}")
 
-    def _migrate(self, *, create: bool) -> None:
-        newest = MIGRATIONS[-1].version
+    def _bring_up_to_date(self, schema: Schema, *, create: bool) -> None:
         version = self.version()
         if version == 0 and not create:
             raise StoreUnavailable(f"{self.path} is no manifest: run `quantlab init`")
-        if version < newest:
+        while version < schema.newest:
+            # Each step looks again: another process may have taken it before the lock was ours.
             with self.writing() as connection:
-                # Somebody else may have done it between the look and the lock.
-                version = _version(connection)
-                for migration in MIGRATIONS:
-                    if migration.version > version:
-                        migration.apply(connection)
-                        connection.execute(
-                            schema.schema_migrations.insert().values(
-                                version=migration.version, applied_at=time.time_ns() // 1000
-                            )
-                        )
-        if version > newest:
+                version = advance(connection, schema)
+        if version > schema.newest:
             raise StoreUnavailable(
-                f"manifest {self.path} has version {version}, this program knows up to {newest}:"
-                " upgrade quantlab"
+                f"manifest {self.path} has version {version}, this program knows up to"
+                f" {schema.newest}: upgrade quantlab"
             )
-
-
-def _version(connection: Connection) -> int:
-    tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-    if not tables:
-        return 0
-    known = connection.exec_driver_sql(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'"
-    ).scalar_one()
-    if not known:
-        raise IntegrityError("the manifest file is a database of something else")
-    newest = select(func.max(schema.schema_migrations.c.version))
-    return int(connection.execute(newest).scalar_one() or 0)
 
 
 def _engine(path: Path, *, create: bool) -> Engine:

@@ -20,9 +20,9 @@ from urllib.parse import quote
 from quantlab_assets.adapters.code_provenance import CodeState, keep_diff
 from quantlab_assets.adapters.manifest.engine import (
     BUSY_TIMEOUT_S,
-    MIGRATIONS,
     ManifestDatabase,
 )
+from quantlab_assets.adapters.manifest.migrations import MANIFEST
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, StoreUnavailable
 
@@ -106,10 +106,10 @@ def check_manifest(path: Path) -> int:
             if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
                 raise IntegrityError(f"{path} is damaged: rows refer to rows that are not there")
             version = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()[0]
-            if version is None or version > MIGRATIONS[-1].version:
+            if version is None or version > MANIFEST.newest:
                 raise StoreUnavailable(
                     f"{path} has schema version {version}, this program knows up to"
-                    f" {MIGRATIONS[-1].version}: upgrade quantlab"
+                    f" {MANIFEST.newest}: upgrade quantlab"
                 )
             return int(connection.execute("SELECT count(*) FROM artifacts").fetchone()[0])
     except sqlite3.DatabaseError as error:

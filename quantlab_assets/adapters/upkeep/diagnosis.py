@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.manifest.engine import (
-    MIGRATIONS,
     WAL_IS_SAFE,
     ManifestDatabase,
     from_micros,
 )
+from quantlab_assets.adapters.manifest.migrations import MANIFEST
 from quantlab_assets.adapters.objects.local_disk import scan_folder
 from quantlab_assets.adapters.upkeep.census import take_census
 from quantlab_assets.domain.errors import QuantlabError
@@ -136,7 +136,7 @@ def _manifest(path: Path, now: datetime) -> Iterator[Finding]:
     except QuantlabError as error:
         yield Finding("error", str(error), "see docs/store.md, Recovery")
         return
-    yield Finding("ok", f"manifest {path} has schema version {version} of {MIGRATIONS[-1].version}")
+    yield Finding("ok", f"manifest {path} has schema version {version} of {MANIFEST.newest}")
     if newest is not None and from_micros(newest) > now + _CLOCK_MAY_DIFFER:
         yield Finding(
             "warning",
