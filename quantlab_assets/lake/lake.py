@@ -180,7 +180,7 @@ class Lake:
 
         Raises `ValidationFailed` for anything else.
         """
-        from quantlab_assets.domain.telegram.clock import check_timezone
+        from quantlab_assets.domain.telegram.clock.times import check_timezone
 
         try:
             return check_timezone(self.settings.timezone)

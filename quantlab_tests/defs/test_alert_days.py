@@ -11,7 +11,7 @@ from quantlab_assets.defs.assets import alerts
 from quantlab_assets.domain.artifacts.records import LineageInput
 from quantlab_assets.domain.errors import IntegrityError, NotFound
 from quantlab_tests.defs.test_sensors import Watched, export, say
-from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
+from quantlab_tests.domain.telegram.alerts.chat_log import MINT, OTHER_MINT
 
 DAYS = ("2025-11-03", "2025-11-04", "2025-11-05", "2025-11-06")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

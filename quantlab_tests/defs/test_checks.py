@@ -29,7 +29,7 @@ from quantlab_assets.handlers.data_quality import (
 )
 from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_tests.defs.test_sensors import FIRST, LATER, export
-from quantlab_tests.domain.telegram.chat_log import MINT
+from quantlab_tests.domain.telegram.alerts.chat_log import MINT
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 
 DAY = "2025-11-03"

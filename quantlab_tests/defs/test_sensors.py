@@ -15,7 +15,7 @@ from quantlab_assets.defs.schedules import daily_ingestion, days_to_refresh
 from quantlab_assets.defs.sensors import candle_tick, inbox_sensors, telegram_tick
 from quantlab_assets.handlers.ingest.inbox_changes import InboxDecision, KnownFile
 from quantlab_tests.adapters.telegram.html.pages import Html, write
-from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
+from quantlab_tests.domain.telegram.alerts.chat_log import MINT, OTHER_MINT
 
 RANGE = tuple[str, str]
 

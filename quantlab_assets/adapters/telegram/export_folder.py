@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from quantlab_assets.adapters.inbox_folder import files_in
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.clock import AUTO, check_timezone
+from quantlab_assets.domain.telegram.clock.times import AUTO, check_timezone
 from quantlab_assets.ports.inbox import InboxFile
 
 JSON_SUFFIX: Final = ".json"

@@ -21,7 +21,7 @@ from quantlab_assets.adapters.telegram.inbox import source_file
 from quantlab_assets.adapters.telegram.intake import Intake
 from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import NotFound
-from quantlab_assets.domain.telegram.clock import AUTO, LABEL
+from quantlab_assets.domain.telegram.clock.times import AUTO, LABEL
 from quantlab_assets.ports.alert_source import AlertSource, Export
 
 

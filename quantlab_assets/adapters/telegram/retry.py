@@ -20,7 +20,7 @@ from quantlab_assets.adapters.telegram.json.export import (
     Chat,
     read_record,
 )
-from quantlab_assets.domain.telegram.clock import LABEL
+from quantlab_assets.domain.telegram.clock.times import LABEL
 from quantlab_assets.domain.telegram.rules import Rules
 
 _CUT: Final = "are kept"

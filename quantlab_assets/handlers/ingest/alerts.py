@@ -12,7 +12,8 @@ import polars as pl
 from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.artifacts.type import ArtifactType
-from quantlab_assets.domain.telegram.extraction import REPLY_WINDOW, Extraction, extract_alerts
+from quantlab_assets.domain.telegram.alerts.extract import Extraction, extract_alerts
+from quantlab_assets.domain.telegram.alerts.replies import REPLY_WINDOW
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules
 

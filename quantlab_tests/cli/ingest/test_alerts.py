@@ -16,7 +16,7 @@ from quantlab_assets.cli.main import main
 from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.telegram.frames import frame_schema, table_of
-from quantlab_tests.domain.telegram.chat_log import EVM, MINT, OTHER_MINT, POOL
+from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL
 
 MIDNIGHT = int(datetime(2025, 11, 8, tzinfo=UTC).timestamp())
 GLUED = MINT + "xx"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlab_assets.domain.telegram.addresses import candidates, eip55, judge, judge_all
-from quantlab_tests.domain.telegram.chat_log import EVM, MINT, OTHER_MINT
+from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT
 
 
 def found(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from quantlab_assets.domain.telegram.cards import card_figures, money
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_tests.domain.telegram.chat_log import NOON, log, only, said
+from quantlab_tests.domain.telegram.alerts.chat_log import NOON, log, only, said
 
 PHANES = (
     "🔸 Fund ($X)\n├ 0x..\n└ #BSC | 37d\n ├ USD   $0.230 (-29%)\n ├ MC    $223K\n ├ Vol   $1.2M\n"

@@ -6,7 +6,7 @@ import pytest
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.links import classify, outside_urls, separated, urls_in
 from quantlab_assets.domain.telegram.rules import load_rules, parse_rules
-from quantlab_tests.domain.telegram.chat_log import EVM, MINT, POOL, only
+from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, POOL, only
 
 
 def classified(url: str) -> tuple[str, str, str | None]:

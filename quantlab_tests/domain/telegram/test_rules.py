@@ -6,7 +6,7 @@ import pytest
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.links import classify
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_tests.domain.telegram.chat_log import MINT, only
+from quantlab_tests.domain.telegram.alerts.chat_log import MINT, only
 
 
 def test_without_own_rules_the_packaged_ones_hold() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from quantlab_assets.domain.telegram.union import union_messages
-from quantlab_tests.domain.telegram.chat_log import SEEN, log, only, said
+from quantlab_tests.domain.telegram.alerts.chat_log import SEEN, log, only, said
 
 VERSIONS = st.builds(
     said,

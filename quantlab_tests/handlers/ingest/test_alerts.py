@@ -12,7 +12,15 @@ from quantlab_assets.handlers.ingest.alerts import (
     alerts_of_days,
     days_at_once,
 )
-from quantlab_tests.domain.telegram.chat_log import EVM, MINT, OTHER_MINT, POOL, card, log, said
+from quantlab_tests.domain.telegram.alerts.chat_log import (
+    EVM,
+    MINT,
+    OTHER_MINT,
+    POOL,
+    card,
+    log,
+    said,
+)
 
 DAY = date(2025, 11, 7)
 PAIR_LINK = f"https://dexscreener.com/solana/{POOL}"

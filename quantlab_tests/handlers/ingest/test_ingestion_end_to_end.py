@@ -21,7 +21,7 @@ from quantlab_assets.handlers.ingest.messages import check_pseudonym_key, messag
 from quantlab_assets.handlers.publish_partition import PublishedPartition, publish_partition
 from quantlab_assets.lake import Lake
 from quantlab_assets.settings import Settings
-from quantlab_tests.domain.telegram.chat_log import EVM, MINT, OTHER_MINT, POOL
+from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL
 
 DAY = date(2025, 11, 7)
 DAYS = (DAY, DAY + timedelta(days=1))

@@ -19,7 +19,7 @@ from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE, TELEG
 from quantlab_assets.domain.telegram.frames import frame_schema
 from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.ingest.messages import messages_of_day
-from quantlab_tests.domain.telegram.chat_log import log, said
+from quantlab_tests.domain.telegram.alerts.chat_log import log, said
 from quantlab_tests.in_memory.alert_source import HeldExport, InMemoryAlertSource
 
 DAY = date(2025, 11, 7)

@@ -2,8 +2,8 @@
 
 The first pass reads every message into a disposable Arrow file with the time its clock showed, and
 collects what tells which clock that was and which chat it is. Only then are times put into UTC
-(`domain.telegram.clock`) and rows made. A message becomes a row of `telegram_messages`, or a row of
-`alerts_quarantine` with its original bytes. See docs/alerts.md.
+(`domain.telegram.clock.judge`) and rows made. A message becomes a row of `telegram_messages`, or a
+row of `alerts_quarantine` with its original bytes. See docs/alerts.md.
 """
 
 import base64
@@ -41,7 +41,9 @@ from quantlab_assets.adapters.telegram.json.export import (
 )
 from quantlab_assets.adapters.telegram.people import People
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.clock import NONE, Clock, Seconds, read_clock
+from quantlab_assets.domain.telegram.clock.clock import Clock
+from quantlab_assets.domain.telegram.clock.evidence import NONE, Seconds
+from quantlab_assets.domain.telegram.clock.judge import read_clock
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 

@@ -34,7 +34,7 @@ from quantlab_assets.adapters.telegram.json.structure import (
 from quantlab_assets.adapters.telegram.people import People
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.clock import AUTO, LABEL, utc_of
+from quantlab_assets.domain.telegram.clock.times import AUTO, LABEL, utc_of
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules

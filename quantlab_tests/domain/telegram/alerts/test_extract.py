@@ -12,10 +12,10 @@ from polars.testing import assert_frame_equal
 
 from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import IntegrityError
-from quantlab_assets.domain.telegram.extraction import Accounting
+from quantlab_assets.domain.telegram.alerts.accounting import Accounting
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.union import union_messages
-from quantlab_tests.domain.telegram.chat_log import (
+from quantlab_tests.domain.telegram.alerts.chat_log import (
     CHAT,
     EVM,
     MINT,

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quantlab_assets.adapters.telegram.inbox import TelegramInbox
-from quantlab_assets.domain.telegram.extraction import Extraction, extract_alerts
+from quantlab_assets.domain.telegram.alerts.extract import Extraction, extract_alerts
 
 GOLDEN = Path(__file__).with_name("golden_sample.csv")
 

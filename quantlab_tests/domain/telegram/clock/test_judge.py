@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.telegram.clock import (
-    NONE,
-    Reading,
-    check_timezone,
-    offset_label,
-    read_clock,
-    utc_of,
-)
+from quantlab_assets.domain.telegram.clock.clock import Reading
+from quantlab_assets.domain.telegram.clock.evidence import NONE, offset_label
+from quantlab_assets.domain.telegram.clock.judge import read_clock
+from quantlab_assets.domain.telegram.clock.times import check_timezone, utc_of
 
 HOUR = 3600
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from quantlab_assets.domain.telegram.extraction import Extraction, extract_alerts
+from quantlab_assets.domain.telegram.alerts.extract import Extraction, extract_alerts
 from quantlab_assets.domain.telegram.frames import MESSAGES
 
 NOON = datetime(2025, 11, 7, 12, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""From messages to alerts: versions, mentions, answers, calls, and what became of the rest."""

@@ -1,0 +1,47 @@
+"""Every candidate address of messages: where it stands, and what it is.
+
+Nothing is decided here: a mention may be a wallet, a pool, or broken.
+"""
+
+import polars as pl
+
+from quantlab_assets.domain.telegram import addresses, links
+from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.rules import Rules
+from quantlab_assets.domain.tokens import network_names as networks
+
+
+def mentions_of(versions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Every candidate address of the versions: where it stands (`role` text, token, pair, other or
+    unknown) and what it is."""
+    in_text = (
+        versions.select(
+            "v",
+            addresses.candidates(links.outside_urls(pl.col("separated"))).alias("raw"),
+            pl.when(pl.col("sender_kind") == "feed")
+            .then(networks.network_in(pl.col("text"), rules.feed_network_patterns, rules))
+            .alias("network"),
+        )
+        .explode("raw")
+        .filter(pl.col("raw").is_not_null())
+        .with_columns(pl.lit("text").alias("role"))
+    )
+    urls = (
+        versions.select(
+            "v", pl.concat_list(links.urls_in(pl.col("separated")), "hrefs").alias("url")
+        )
+        .explode("url")
+        .filter(pl.col("url").is_not_null())
+    )
+    in_links = urls.join(links.classify(urls["url"], rules), on="url")
+    columns = ["v", "raw", "role", "network"]
+    found = pl.concat([in_text.select(columns), in_links.select(columns)]).unique()
+    judged = found.join(addresses.judge_all(found["raw"]), on="raw")
+    context = versions.select("v", *MESSAGE, "ts_utc", "edited_ts_utc", "known_ts_utc", "text")
+    return (
+        judged.with_columns(
+            networks.fits(pl.col("network"), pl.col("chain"), rules).alias("network"),
+        )
+        .join(context, on="v")
+        .sort(*MESSAGE, "known_ts_utc", "v", "role", "raw", "network")
+    )

@@ -1,0 +1,1 @@
+"""Which clock an HTML export was written by, judged by what bots wrote into it."""
