@@ -11,7 +11,6 @@ from quantlab_assets.adapters.manifest.engine import (
     MOST_ROWS,
     ManifestDatabase,
     in_lists,
-    to_micros,
 )
 from quantlab_assets.adapters.manifest.rows import (
     artifact_by_file,
@@ -44,6 +43,7 @@ from quantlab_assets.domain.errors import (
     QuantlabError,
     ValidationFailed,
 )
+from quantlab_assets.domain.time_us import to_us
 
 if TYPE_CHECKING:
     import polars as pl
@@ -294,9 +294,9 @@ def _filtered(query: Select[Any], where: ArtifactFilter) -> Select[Any]:
         )
         query = query.where(artifacts.c.artifact_id.in_(tagged))
     if where.created_from is not None:
-        query = query.where(artifacts.c.created_at >= to_micros(where.created_from))
+        query = query.where(artifacts.c.created_at >= to_us(where.created_from))
     if where.created_to is not None:
-        query = query.where(artifacts.c.created_at <= to_micros(where.created_to))
+        query = query.where(artifacts.c.created_at <= to_us(where.created_to))
     if where.key_prefix is not None:
         query = query.where(
             artifacts.c.logical_key >= where.key_prefix,

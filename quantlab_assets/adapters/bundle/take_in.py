@@ -20,7 +20,6 @@ from sqlalchemy import Boolean, Connection, Integer, Table, func, select, update
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.bundle.archive import Archive, Member
 from quantlab_assets.adapters.manifest.engine import (
-    from_micros,
     in_lists,
     insert_missing,
 )
@@ -50,6 +49,7 @@ from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_
 from quantlab_assets.domain.artifacts.records import SHA256, Artifact
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
+from quantlab_assets.domain.time_us import from_us
 
 FORMAT: Final = 1
 HEADER: Final = "bundle.json"
@@ -236,7 +236,7 @@ def _artifact(store: ParquetStore, row: Row, source: Path) -> Artifact:
             f"bundle {source}: the row of {row['artifact_id'][:64]!r} is not sound"
         )
     times = {
-        key: None if row[key] is None else from_micros(row[key])
+        key: None if row[key] is None else from_us(row[key])
         for key in ("min_ts", "max_ts", "created_at", "purged_at")
     }
     kept = {key: value for key, value in row.items() if key != "sequence"}

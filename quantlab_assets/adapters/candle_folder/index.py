@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -208,12 +207,6 @@ def _series(candles: pl.DataFrame) -> tuple[IndexedSeries, ...]:
         IndexedSeries(Token(chain, address, network), interval_s, *numbers)
         for chain, address, network, interval_s, *numbers in grouped.iter_rows()
     )
-
-
-def utc(us: int) -> datetime:
-    """The UTC time of microseconds since 1970, exactly."""
-    seconds, micros = divmod(us, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:

@@ -18,7 +18,6 @@ from quantlab_assets.adapters.candle_folder.index import (
     IndexedFile,
     IndexedSeries,
     content_key,
-    utc,
 )
 from quantlab_assets.adapters.candle_folder.naming import (
     MAPPING_NAME,
@@ -36,6 +35,7 @@ from quantlab_assets.domain.candles.normalise import (
     one_candle_a_time,
 )
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.time_us import from_us
 from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
@@ -145,7 +145,7 @@ class CandleFolder:
         )
         self._rejects = None
         newest = [series.last_us for entry in self._entries for series in entry.content.series]
-        self._newest = utc(max(newest)) if newest else None
+        self._newest = from_us(max(newest)) if newest else None
         self._by_token = {}
         for entry in sorted(self._entries, key=lambda e: (e.source.sha256, e.path)):
             for series in entry.content.series:
@@ -384,8 +384,8 @@ class CandleFolder:
         series = CandleSeries(
             token=first.token,
             interval_s=first.interval_s,
-            first_ts=utc(min(part.first_us for _, part in parts)),
-            last_ts=utc(max(part.last_us for _, part in parts)),
+            first_ts=from_us(min(part.first_us for _, part in parts)),
+            last_ts=from_us(max(part.last_us for _, part in parts)),
             rows=first.rows,
             sources=_distinct(entry.source for entry, _ in parts),
             duplicates=first.duplicates,

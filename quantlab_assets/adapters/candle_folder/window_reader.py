@@ -17,7 +17,7 @@ from quantlab_assets.adapters.candle_folder.index import (
 from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.candles.normalise import TOKEN_COLUMNS, one_candle_a_time
 from quantlab_assets.domain.candles.windows import CandleTable, CutWindow
-from quantlab_assets.domain.slices.slices import microseconds
+from quantlab_assets.domain.time_us import to_us
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import CandleWindow, WindowCandles
 
@@ -119,7 +119,7 @@ class WindowReader:
         series = (window.token, window.interval_s)
         sources = self._sources[series]
         by_hash: dict[str, SourceFile] = {}
-        edges = [microseconds(window.start), microseconds(window.end)]
+        edges = [to_us(window.start), to_us(window.end)]
         for source in sorted(sources, key=lambda one: (one.sha256, one.name)):
             if len(sources) > 1:
                 first, last = np.searchsorted(self._times[series, source.sha256], edges)

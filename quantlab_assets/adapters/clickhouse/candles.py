@@ -19,7 +19,7 @@ from quantlab_assets.adapters.clickhouse.rows import (
 from quantlab_assets.adapters.clickhouse.table import CandleTableShape, Span, describe
 from quantlab_assets.domain.candles.normalise import FIRST_US, TIMES_END_US, TOKEN_COLUMNS
 from quantlab_assets.domain.candles.windows import CandleTable
-from quantlab_assets.domain.slices.slices import from_microseconds, microseconds
+from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.domain.tokens.addresses import token_of
 from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import (
@@ -214,8 +214,8 @@ class ClickHouseCandles:
         """The rows to read for a window: to whole days, so that it fits any interval."""
         if not self._look().shape.says_interval:
             return None
-        first = max(microseconds(start) // _DAY_US * _DAY_US, FIRST_US)
-        return Span(first, min(-(-microseconds(end) // _DAY_US) * _DAY_US, TIMES_END_US))
+        first = max(to_us(start) // _DAY_US * _DAY_US, FIRST_US)
+        return Span(first, min(-(-to_us(end) // _DAY_US) * _DAY_US, TIMES_END_US))
 
     def _read(self, ranges: Mapping[Address, Span | None]) -> ReadRows:
         """The rows of addresses that the table holds, all of them where there is no range."""
@@ -282,14 +282,14 @@ class ClickHouseCandles:
             found = self._newest_of(some, held[some[0]].last_us)
             newest = max(filter(None, (newest, found)), default=None)
             done += len(some)
-        return None if newest is None else from_microseconds(newest)
+        return None if newest is None else from_us(newest)
 
     def _newest_of(self, addresses: Sequence[Address], last_us: int) -> int | None:
         """The newest candle of some tokens, none of whose rows is later than `last_us`."""
         for back in _LOOK_BACK:
             ranges: dict[Address, Span | None] = dict.fromkeys(addresses)
             if back is not None:
-                end = from_microseconds(last_us + 1)
+                end = from_us(last_us + 1)
                 ranges = dict.fromkeys(addresses, self._range(end - back, end))
             times = self._read(ranges).normalised.candles["ts"].cast(pl.Int64).to_numpy()
             if len(times):

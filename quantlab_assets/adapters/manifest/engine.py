@@ -10,7 +10,6 @@ a forked or spawned process has nothing to inherit.
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -39,22 +38,7 @@ MOST_ROWS: Final = 1 << 62
 WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write to."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
 T = TypeVar("T")
-
-
-def to_micros(at: datetime) -> int:
-    """A time as the manifest stores it: microseconds since 1970, UTC."""
-    if at.tzinfo is None:
-        raise ValueError("the manifest takes times with a zone only")
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """The UTC time of a stored number of microseconds."""
-    return _EPOCH + micros * _MICROSECOND
 
 
 def in_lists(values: Iterable[T]) -> Iterator[list[T]]:

@@ -8,10 +8,9 @@ from sqlalchemy import select
 from quantlab_assets.adapters.artifact_store.store import utc_now
 from quantlab_assets.adapters.manifest.engine import (
     ManifestDatabase,
-    from_micros,
-    to_micros,
 )
 from quantlab_assets.adapters.manifest.tables import quarantined_files
+from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.ports.inbox import QuarantinedFile
 
 
@@ -36,7 +35,7 @@ class ManifestQuarantine:
                     path=path,
                     moved_to=path,  # it stays where it is
                     reason=reason,
-                    at=to_micros(self._clock()),
+                    at=to_us(self._clock()),
                 )
             )
             return True
@@ -47,6 +46,6 @@ class ManifestQuarantine:
         query = select(table.c.path, table.c.reason, table.c.at).order_by(table.c.quarantine_id)
         with self._database.reading() as connection:
             return [
-                QuarantinedFile(path, reason, from_micros(at))
+                QuarantinedFile(path, reason, from_us(at))
                 for path, reason, at in connection.execute(query)
             ]

@@ -28,9 +28,7 @@ from quantlab_assets.adapters.file_lock import exclusive
 from quantlab_assets.adapters.manifest.engine import (
     MOST_ROWS,
     ManifestDatabase,
-    from_micros,
     in_lists,
-    to_micros,
 )
 from quantlab_assets.adapters.manifest.tables import (
     artifacts,
@@ -59,6 +57,7 @@ from quantlab_assets.domain.experiments.records import (
     check_transition,
 )
 from quantlab_assets.domain.experiments.strategy import Strategy
+from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 EXPERIMENT_ID: Final = re.compile(r"exp-[0-9a-f]{16}")
@@ -128,7 +127,7 @@ class ExperimentLedger:
             "input_set_id": inputs,
             "engine_version": definition.engine_version,
             "parent_id": parent_id,
-            "created_at": to_micros(self._clock()),
+            "created_at": to_us(self._clock()),
         }
         with self._database.writing() as connection:
             known = select(experiments.c.experiment_id).where(
@@ -316,7 +315,7 @@ class ExperimentLedger:
             }
         held["events"] = [
             {
-                "at": to_micros(event.at),
+                "at": to_us(event.at),
                 "old_status": event.old_status,
                 "new_status": event.new_status,
                 "error": event.error,
@@ -471,7 +470,7 @@ class ExperimentLedger:
         outputs: Mapping[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        now = to_micros(self._clock())
+        now = to_us(self._clock())
         changes: dict[str, Any] = {"status": status, "error": error}
         if status == "running":
             changes["started_at"] = now
@@ -502,7 +501,7 @@ class ExperimentLedger:
         connection.execute(
             experiment_events.insert().values(
                 experiment_id=experiment_id,
-                at=to_micros(self._clock()),
+                at=to_us(self._clock()),
                 old_status=old,
                 new_status=new,
                 detail=error if error is not None else kept,
@@ -576,9 +575,9 @@ def _filtered(query: Select[Any], wanted: ExperimentFilter) -> Select[Any]:
     if wanted.name is not None:
         query = query.where(experiments.c.name == wanted.name)
     if wanted.created_from is not None:
-        query = query.where(experiments.c.created_at >= to_micros(wanted.created_from))
+        query = query.where(experiments.c.created_at >= to_us(wanted.created_from))
     if wanted.created_to is not None:
-        query = query.where(experiments.c.created_at <= to_micros(wanted.created_to))
+        query = query.where(experiments.c.created_at <= to_us(wanted.created_to))
     if wanted.parent_id is not None:
         query = query.where(experiments.c.parent_id == wanted.parent_id)
     if wanted.stale is not None:
@@ -608,7 +607,7 @@ def _members(connection: Connection, input_set_id: str) -> tuple[str, ...]:
 def _event(row: Row[Any]) -> ExperimentEvent:
     ended_early = row.new_status in ("failed", "cancelled")
     return ExperimentEvent(
-        at=from_micros(row.at),
+        at=from_us(row.at),
         old_status=row.old_status,
         new_status=row.new_status,
         error=row.detail if ended_early else None,
@@ -670,9 +669,9 @@ def _record(
             slices=slices,
         ),
         status=row.status,
-        created_at=from_micros(row.created_at),
-        started_at=None if row.started_at is None else from_micros(row.started_at),
-        completed_at=None if row.completed_at is None else from_micros(row.completed_at),
+        created_at=from_us(row.created_at),
+        started_at=None if row.started_at is None else from_us(row.started_at),
+        completed_at=None if row.completed_at is None else from_us(row.completed_at),
         error=row.error,
         outputs=json.loads(row.outputs_json) if row.outputs_json else {},
         parent_id=row.parent_id,

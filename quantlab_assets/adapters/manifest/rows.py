@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, select
 
-from quantlab_assets.adapters.manifest.engine import from_micros, in_lists
+from quantlab_assets.adapters.manifest.engine import in_lists
 from quantlab_assets.adapters.manifest.tables import (
     artifact_aliases,
     artifact_tags,
@@ -27,6 +27,7 @@ from quantlab_assets.domain.artifacts.records import (
     SourceFile,
 )
 from quantlab_assets.domain.errors import NotFound
+from quantlab_assets.domain.time_us import from_us
 
 
 def artifacts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Artifact]:
@@ -144,7 +145,7 @@ def to_artifacts(connection: Connection, rows: Sequence[Row[Any]]) -> list[Artif
             row_count=row.row_count,
             min_ts=_time(row.min_ts),
             max_ts=_time(row.max_ts),
-            created_at=from_micros(row.created_at),
+            created_at=from_us(row.created_at),
             keeps_many=row.keeps_many,
             purged_at=_time(row.purged_at),
             tags=tags.get(row.artifact_id, {}),
@@ -170,7 +171,7 @@ def to_publication(row: Row[Any]) -> Publication:
             params=json.loads(row.params_json),
             environment=json.loads(row.environment_json),
         ),
-        created_at=from_micros(row.created_at),
+        created_at=from_us(row.created_at),
     )
 
 
@@ -201,4 +202,4 @@ def sources_of(
 
 
 def _time(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
+    return None if micros is None else from_us(micros)

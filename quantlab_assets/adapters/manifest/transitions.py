@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, update
 
-from quantlab_assets.adapters.manifest.engine import insert_missing, to_micros
+from quantlab_assets.adapters.manifest.engine import insert_missing
 from quantlab_assets.adapters.manifest.rows import resolve
 from quantlab_assets.adapters.manifest.tables import (
     artifacts,
@@ -21,6 +21,7 @@ from quantlab_assets.adapters.manifest.tables import (
 )
 from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.errors import Conflict
+from quantlab_assets.domain.time_us import to_us
 
 PIN_TAG = "pin"
 """An artifact with this tag is kept: it cannot be tombstoned, nor its bytes collected."""
@@ -49,7 +50,7 @@ def supersede(
     )
     connection.execute(
         supersedes.insert().values(
-            new_id=new.artifact_id, old_id=old.artifact_id, at=to_micros(at), reason=reason
+            new_id=new.artifact_id, old_id=old.artifact_id, at=to_us(at), reason=reason
         )
     )
 
@@ -82,9 +83,7 @@ def tombstone(connection: Connection, artifact_id: str, reason: str, *, at: date
         .values(status="tombstoned")
     )
     connection.execute(
-        tombstones.insert().values(
-            artifact_id=artifact.artifact_id, at=to_micros(at), reason=reason
-        )
+        tombstones.insert().values(artifact_id=artifact.artifact_id, at=to_us(at), reason=reason)
     )
     _leave_heads(connection, artifact.artifact_id)
 
@@ -96,7 +95,7 @@ def freeze_inputs(connection: Connection, ids: Iterable[str], *, at: datetime) -
     members = sorted({artifact.artifact_id for artifact in found.values()})
     name = input_set_id_of(members)
     known = connection.execute(
-        insert_missing(input_sets).values(input_set_id=name, created_at=to_micros(at))
+        insert_missing(input_sets).values(input_set_id=name, created_at=to_us(at))
     )
     if known.rowcount and members:
         connection.execute(

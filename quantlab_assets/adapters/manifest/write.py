@@ -14,7 +14,6 @@ from quantlab_assets.adapters.manifest.engine import (
     in_lists,
     insert_missing,
     insert_or_set,
-    to_micros,
 )
 from quantlab_assets.adapters.manifest.rows import (
     artifacts_by_id,
@@ -44,6 +43,7 @@ from quantlab_assets.domain.artifacts.records import (
     Unset,
 )
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
+from quantlab_assets.domain.time_us import to_us
 
 _Key = tuple[str, int, str]
 
@@ -196,7 +196,7 @@ class Recording:
         self, connection: Connection, replaced: Mapping[str, Sequence[str]]
     ) -> None:
         rows = [
-            {"new_id": new, "old_id": old, "at": to_micros(self.now), "reason": "republished"}
+            {"new_id": new, "old_id": old, "at": to_us(self.now), "reason": "republished"}
             for new, several in replaced.items()
             for old in several
         ]
@@ -224,7 +224,7 @@ class Recording:
                     "git_diff_hash": provenance.git_diff_hash,
                     "params_json": self._params[i],
                     "environment_json": self._environments[i],
-                    "created_at": to_micros(self.now),
+                    "created_at": to_us(self.now),
                 }
             )
         if rows:
@@ -312,7 +312,7 @@ class Recording:
                     {
                         "new_id": None,
                         "old_id": old,
-                        "at": to_micros(self.now),
+                        "at": to_us(self.now),
                         "reason": "not_produced",
                     }
                     for old in gone
@@ -528,9 +528,9 @@ def _artifact_row(one: Artifact, sequence: int) -> dict[str, Any]:
         "file_size": one.file_size,
         "content_hash": one.content_hash,
         "row_count": one.row_count,
-        "min_ts": None if one.min_ts is None else to_micros(one.min_ts),
-        "max_ts": None if one.max_ts is None else to_micros(one.max_ts),
-        "created_at": to_micros(one.created_at),
+        "min_ts": None if one.min_ts is None else to_us(one.min_ts),
+        "max_ts": None if one.max_ts is None else to_us(one.max_ts),
+        "created_at": to_us(one.created_at),
         "purged_at": None,
     }
 

@@ -15,7 +15,6 @@ from typing import Final
 from sqlalchemy import Connection, func, select
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore, utc_now
-from quantlab_assets.adapters.manifest.engine import to_micros
 from quantlab_assets.adapters.manifest.rows import (
     artifacts_by_id,
     input_set_artifacts,
@@ -46,6 +45,7 @@ from quantlab_assets.domain.errors import (
     StoreUnavailable,
     ValidationFailed,
 )
+from quantlab_assets.domain.time_us import to_us
 
 _TOGETHER: Final = 2_000
 """Rows read in one transaction: writers wait no longer than for these."""
@@ -201,7 +201,7 @@ def repair(store: ParquetStore, report: AuditReport, *, quarantine: Path) -> tup
                             moved_to=str(moved),
                             artifact_id=one.artifact_id,
                             reason=problem.detail,
-                            at=to_micros(now),
+                            at=to_us(now),
                         )
                     )
                     done.append(Repair(path, str(moved), one.artifact_id, problem.detail))

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from quantlab_assets.adapters.manifest.engine import ManifestDatabase, from_micros
+from quantlab_assets.adapters.manifest.engine import ManifestDatabase
 from quantlab_assets.adapters.manifest.tables import artifacts, experiments
+from quantlab_assets.domain.time_us import from_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +61,5 @@ def take_census(database: ManifestDatabase) -> Census:
         return Census(
             artifacts=tuple(ArtifactCount(*row) for row in connection.execute(by_type)),
             experiments={row[0]: row[1] for row in connection.execute(by_status)},
-            newest_alert=None if newest_micros is None else from_micros(newest_micros),
+            newest_alert=None if newest_micros is None else from_us(newest_micros),
         )

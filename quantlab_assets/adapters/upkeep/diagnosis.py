@@ -14,12 +14,12 @@ from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.manifest.engine import (
     WAL_IS_SAFE,
     ManifestDatabase,
-    from_micros,
 )
 from quantlab_assets.adapters.manifest.migrations import MANIFEST
 from quantlab_assets.adapters.objects.local_disk import scan_folder
 from quantlab_assets.adapters.upkeep.census import take_census
 from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.domain.time_us import from_us
 
 _LITTLE_SPACE: Final = 1 << 30
 _LEFT_FOR: Final = timedelta(hours=24)
@@ -137,10 +137,10 @@ def _manifest(path: Path, now: datetime) -> Iterator[Finding]:
         yield Finding("error", str(error), "see docs/store.md, Recovery")
         return
     yield Finding("ok", f"manifest {path} has schema version {version} of {MANIFEST.newest}")
-    if newest is not None and from_micros(newest) > now + _CLOCK_MAY_DIFFER:
+    if newest is not None and from_us(newest) > now + _CLOCK_MAY_DIFFER:
         yield Finding(
             "warning",
-            f"the newest publication is of {from_micros(newest):%Y-%m-%d %H:%M} UTC, which is to"
+            f"the newest publication is of {from_us(newest):%Y-%m-%d %H:%M} UTC, which is to"
             f" come ({now:%Y-%m-%d %H:%M} now)",
             "set the clock: times of new artifacts would be wrong",
         )

@@ -20,7 +20,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
-from quantlab_assets.adapters.manifest.engine import in_lists, to_micros
+from quantlab_assets.adapters.manifest.engine import in_lists
 from quantlab_assets.adapters.manifest.tables import (
     artifact_tags,
     artifacts,
@@ -41,6 +41,7 @@ from quantlab_assets.adapters.objects.local_disk import (
 )
 from quantlab_assets.domain.artifacts.records import ARTIFACT_ID
 from quantlab_assets.domain.errors import Conflict
+from quantlab_assets.domain.time_us import to_us
 
 _TOGETHER: Final = 256
 """How many files are moved under one hold of the write lock."""
@@ -120,7 +121,7 @@ def collect(
                 connection.execute(
                     update(artifacts)
                     .where(artifacts.c.artifact_id == bindparam("id"))
-                    .values(purged_at=to_micros(now)),
+                    .values(purged_at=to_us(now)),
                     [{"id": one} for one in purged],
                 )
 
@@ -211,7 +212,7 @@ def _purgeable(connection: Connection, policy: PurgePolicy, now: datetime) -> li
     ):
         wait = since[row.status]
         at = changed.get(row.artifact_id)
-        if wait is not None and at is not None and at <= to_micros(now - wait):
+        if wait is not None and at is not None and at <= to_us(now - wait):
             old.append(row.artifact_id)
     return sorted(set(old) - _needed(connection)) if old else []
 

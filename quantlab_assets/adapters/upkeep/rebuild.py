@@ -20,7 +20,6 @@ from sqlalchemy import Connection, func, select
 from quantlab_assets.adapters.manifest.engine import (
     ManifestDatabase,
     insert_missing,
-    to_micros,
 )
 from quantlab_assets.adapters.manifest.rows import existing_ids
 from quantlab_assets.adapters.manifest.tables import (
@@ -51,6 +50,7 @@ from quantlab_assets.domain.artifacts.identity import (
 )
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import Conflict, IntegrityError, QuantlabError, StoreUnavailable
+from quantlab_assets.domain.time_us import to_us
 
 _TOGETHER: Final = 500
 
@@ -407,7 +407,7 @@ def _event(one: Document, number: int) -> dict[str, Any]:
 def _micros(text: str | None) -> int | None:
     if text is None:
         return None
-    return to_micros(datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC))
+    return to_us(datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC))
 
 
 @contextmanager

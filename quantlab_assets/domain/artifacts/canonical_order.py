@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from quantlab_assets.domain.artifacts.content_hash import canonical_floats
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.time_us import to_us
 
 _UTC_NAMES: Final = {"UTC", "Etc/UTC", "+00:00", "Z"}
-_EARLIEST_US: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-_LATEST_US: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 1_000_000
+_EARLIEST_US: Final = to_us(datetime(1, 1, 1, tzinfo=UTC))
+_LATEST_US: Final = to_us(datetime(9999, 12, 31, tzinfo=UTC))
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.candles.normalise import TOKEN_COLUMNS
-from quantlab_assets.domain.slices.slices import fit_window, microseconds
+from quantlab_assets.domain.slices.slices import fit_window
+from quantlab_assets.domain.time_us import to_us
 from quantlab_assets.domain.tokens.token import Chain, Token
 
 
@@ -65,7 +66,7 @@ class CandleTable:
         ):
             opens, closes = fit_window(start, end, run.interval_s)
             times = self._ts[run.first : run.last]
-            edges = [microseconds(opens), microseconds(closes)]
+            edges = [to_us(opens), to_us(closes)]
             low, high = (run.first + int(i) for i in np.searchsorted(times, edges))
             if low < high:
                 yield CutWindow(run.token, run.interval_s, opens, closes, low, high)

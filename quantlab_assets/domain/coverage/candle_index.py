@@ -23,13 +23,13 @@ from quantlab_assets.domain.coverage.kernel import (
     take_stock,
 )
 from quantlab_assets.domain.slices.slices import network_of_token
+from quantlab_assets.domain.time_us import SECOND_US
 
 SERIES: Final = ["chain", "mint", "network", "interval_s"]
 
 FEW: Final = 16
 """Up to one row in so many is looked at by itself."""
 
-_US: Final = 1_000_000
 _SHIFT: Final = 34  # seconds since 1970 of any year up to 2500 fit below
 
 
@@ -70,31 +70,35 @@ class CandleIndex:
         runs = Rows(
             start=starts,
             stop=np.append(starts, candles.height)[1:],
-            step_us=heads["interval_s"].to_numpy() * _US,
+            step_us=heads["interval_s"].to_numpy() * SECOND_US,
             ts=ts,
             state=state,
         )
         blocks, ascending, on_grid = take_stock(runs)
         if not on_grid:
-            off_grid = pl.col("ts").cast(pl.Int64) % (pl.col("interval_s") * _US) != 0
+            off_grid = pl.col("ts").cast(pl.Int64) % (pl.col("interval_s") * SECOND_US) != 0
             return cls.of(candles.filter(~off_grid))
         if ascending and len(number) == names.height:
             at = np.argsort(number)
             rows = runs._replace(start=starts[at], stop=runs.stop[at], step_us=runs.step_us[at])
             return cls(rows, blocks, names)
-        rows = _distinct(runs, number, names["interval_s"].to_numpy() * _US)
+        rows = _distinct(runs, number, names["interval_s"].to_numpy() * SECOND_US)
         return cls(rows, take_stock(rows)[0], names)
 
     def between(
         self, series: Integers, start: Integers, end: Integers
     ) -> tuple[Integers, Integers]:
         """Positions `[low, high)` of a series' candles with `start <= ts < end`, in seconds."""
-        return find_rows(self.rows, series, start * _US, end * _US)
+        return find_rows(self.rows, series, start * SECOND_US, end * SECOND_US)
 
     def at(self, position: Integers) -> Integers:
         """The times (seconds) at positions; any number where there is no such position."""
         ts = self.rows.ts
-        return ts[np.clip(position, 0, len(ts) - 1)] // _US if len(ts) else np.zeros_like(position)
+        return (
+            ts[np.clip(position, 0, len(ts) - 1)] // SECOND_US
+            if len(ts)
+            else np.zeros_like(position)
+        )
 
 
 class _Changes:
@@ -156,7 +160,7 @@ def _bits(column: pl.Series) -> Integers:
 def _distinct(runs: Rows, number: Integers, step_us: Integers) -> Rows:
     """The rows of runs, given the number of the series of each run, as distinct rows by series."""
     series = np.repeat(number, runs.stop - runs.start)
-    keys = (series << _SHIFT) + runs.ts // _US
+    keys = (series << _SHIFT) + runs.ts // SECOND_US
     order = np.argsort(keys, kind="stable")
     sorted_keys = keys[order]
     firsts = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1]))

@@ -23,6 +23,7 @@ from quantlab_assets.domain.artifacts.seed_types import (
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices.slices import STANDARD_GRADING, Grading, network_of_token
+from quantlab_assets.domain.time_us import SECOND_US, to_us
 
 if TYPE_CHECKING:
     from quantlab_assets.domain.coverage.candle_index import CandleIndex
@@ -34,7 +35,6 @@ MAX_HORIZON_H: Final = 24 * 366
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_US: Final = 1_000_000
 _SHIFT: Final = 34  # seconds since 1970 of any year up to 2500 fit below
 
 
@@ -101,7 +101,7 @@ def coverage_gaps(
     home = merged.holding(series, hole_start)
     inner = (home >= 0) & (hole_end < _pick(end, home))
     series, hole_end = series[inner], hole_end[inner]
-    hole_start = hole_start[inner] + index.rows.step_us[series] // _US
+    hole_start = hole_start[inner] + index.rows.step_us[series] // SECOND_US
     gaps = pl.DataFrame(
         {
             "series": np.concatenate((merged.series, series, merged.series)),
@@ -280,16 +280,21 @@ def _cover(
     hours = np.tile(horizons, len(asked.alert))
     pair = np.repeat(np.arange(len(asked.alert)), len(horizons))
     alert_us = asked.alert_us[pair]
-    edge_us = alert_us + hours * 3600 * _US
-    start = _ceil_to(np.minimum(alert_us, edge_us), _US) // _US
-    end = _ceil_to(np.maximum(alert_us, edge_us), _US) // _US
+    edge_us = alert_us + hours * 3600 * SECOND_US
+    start = _ceil_to(np.minimum(alert_us, edge_us), SECOND_US) // SECOND_US
+    end = _ceil_to(np.maximum(alert_us, edge_us), SECOND_US) // SECOND_US
     rows = index.rows
     held = measure(
-        asked.alert_us, asked.finest, asked.intervals, horizons * 3600 * _US, rows, index.blocks
+        asked.alert_us,
+        asked.finest,
+        asked.intervals,
+        horizons * 3600 * SECOND_US,
+        rows,
+        index.blocks,
     )
     series, low, high = held.series, held.low, held.high
     has_series = series >= 0
-    step = np.where(has_series, _pick(rows.step_us, series) // _US, 1)
+    step = np.where(has_series, _pick(rows.step_us, series) // SECOND_US, 1)
     first_point = _ceil_to(start, step)
     expected = np.where(has_series, (_ceil_to(end, step) - first_point) // step, 0)
     actual = high - low
@@ -299,7 +304,7 @@ def _cover(
     head = np.where(present, (first - first_point) // step, 0)
     tail = np.where(present, (last_point - last) // step, 0)
     inner = expected - actual - head - tail
-    longest_inner = np.maximum(held.longest_us // _US - step, 0)
+    longest_inner = np.maximum(held.longest_us // SECOND_US - step, 0)
     longest = np.where(
         present, np.maximum(np.maximum(head, tail) * step, longest_inner), expected * step
     )
@@ -385,8 +390,8 @@ def _merged_windows(windows: pl.DataFrame, index: "CandleIndex") -> _Windows:
         "mint",
         network_of_token("token_chain", "chain").alias("named"),
         "interval_s",
-        (pl.col("window_start").cast(pl.Int64) // _US).alias("start"),
-        (pl.col("window_end").cast(pl.Int64) // _US).alias("end"),
+        (pl.col("window_start").cast(pl.Int64) // SECOND_US).alias("start"),
+        (pl.col("window_end").cast(pl.Int64) // SECOND_US).alias("end"),
     )
     joined = (
         index.names.join(fitted, on=["chain", "mint", "interval_s"])
@@ -432,9 +437,9 @@ def _pick(values: Ints, at: Ints) -> Ints:
 
 def _seconds(ts: datetime) -> int:
     """Whole seconds since 1970, rounded down."""
-    return int(ts.timestamp() // 1)
+    return to_us(ts) // SECOND_US
 
 
 def _utc(column: str) -> pl.Expr:
     """Seconds since 1970 as a UTC time."""
-    return (pl.col(column) * _US).cast(pl.Datetime("us", "UTC"))
+    return (pl.col(column) * SECOND_US).cast(pl.Datetime("us", "UTC"))

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.time_us import SECOND_US, from_us, to_us
 from quantlab_assets.domain.tokens.token import Chain, Token
 
 Grade = Literal["good", "partial", "poor"]
@@ -27,7 +28,6 @@ PARTIAL: Final = 0.80
 
 INTERVAL_NAMES: Final = {seconds: name for name, seconds in INTERVALS.items()}
 
-_US: Final = 1_000_000
 _UTC_US: Final = pl.Datetime("us", "UTC")
 
 WINDOW_SCHEMA: Final = {
@@ -103,10 +103,10 @@ class PlannedSlice:
 
 def fit_window(start: datetime, end: datetime, interval_s: int) -> tuple[datetime, datetime]:
     """A window on an interval's grid, counted from 1970: the start floored, the end ceiled."""
-    step = interval_s * _US
-    floored = microseconds(start) // step * step
-    ceiled = -(-microseconds(end) // step) * step
-    return from_microseconds(floored), from_microseconds(ceiled)
+    step = interval_s * SECOND_US
+    floored = to_us(start) // step * step
+    ceiled = -(-to_us(end) // step) * step
+    return from_us(floored), from_us(ceiled)
 
 
 def plan_slices(alerts: pl.DataFrame, window: SliceWindow) -> list[PlannedSlice]:
@@ -249,7 +249,7 @@ def slice_quality(
 ) -> SliceQuality:
     """Count what a slice holds; one candle a time, all of them inside the window."""
     traded = pc.sum(pc.greater(candles.column("volume"), 0)).as_py()
-    step, first, last = interval_s * _US, microseconds(start), microseconds(end)
+    step, first, last = interval_s * SECOND_US, to_us(start), to_us(end)
     # One step before the window and its end, as if candles stood there: gaps at the edges count.
     times = np.concatenate(
         ([first - step], candles.column("ts").cast(pa.int64()).to_numpy(), [last])
@@ -285,15 +285,3 @@ def slice_tags(
     if volume_unit is not None:
         tags["volume_unit"] = volume_unit
     return tags
-
-
-def microseconds(ts: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    gap = ts - datetime(1970, 1, 1, tzinfo=UTC)
-    return (gap.days * 86_400 + gap.seconds) * _US + gap.microseconds
-
-
-def from_microseconds(us: int) -> datetime:
-    """The UTC time of microseconds since 1970, exactly."""
-    seconds, micros = divmod(us, _US)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)

@@ -28,6 +28,7 @@ from quantlab_assets.domain.experiments.records import (
     ExperimentRecord,
 )
 from quantlab_assets.domain.experiments.strategy import Strategy
+from quantlab_assets.domain.time_us import SECOND_US
 from quantlab_assets.handlers.experiments.inputs import (
     ALERT_COLUMNS,
     check_inputs,
@@ -39,7 +40,6 @@ from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 
 NAME_LENGTH: Final = 200
 CHAINS: Final = ("solana", "evm")
-_US: Final = 1_000_000
 
 
 def create_experiment(
@@ -204,7 +204,7 @@ def _slices_of_calls(
     if strategy.exit.max_hold_s is not None:
         entry = strategy.entry
         seen_s = entry.delay_s + entry.max_wait_s + strategy.exit.max_hold_s
-        met = met.filter(pl.col("start_us") <= pl.col("last_us") + seen_s * _US)
+        met = met.filter(pl.col("start_us") <= pl.col("last_us") + seen_s * SECOND_US)
     return frozenset(met["artifact_id"])
 
 

@@ -6,7 +6,7 @@ selected is what is simulated.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
+from quantlab_assets.domain.time_us import SECOND_US, to_us
 
 ALERT_COLUMNS: Final = (
     "alert_id",
@@ -39,8 +40,6 @@ CANDLE_COLUMNS: Final = (
     "volume",
 )
 _SHOWN: Final = 5
-_US: Final = 1_000_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def select_alerts(alerts: pl.DataFrame, filters: AlertFilters) -> pl.DataFrame:
@@ -240,7 +239,7 @@ def check_coverage(slices: Sequence[Artifact], min_coverage: float | None) -> No
     """
     if min_coverage is None:
         return
-    step = pl.col("interval_s") * _US
+    step = pl.col("interval_s") * SECOND_US
     expected = -(-pl.col("end_us") // step) - -(-pl.col("start_us") // step)
     poor = (
         slice_windows(slices)
@@ -270,9 +269,3 @@ def listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def to_us(ts: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    gap = ts - _EPOCH
-    return (gap.days * 86_400 + gap.seconds) * _US + gap.microseconds

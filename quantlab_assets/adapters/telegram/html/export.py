@@ -46,6 +46,7 @@ from quantlab_assets.domain.telegram.clock.evidence import NONE, Seconds
 from quantlab_assets.domain.telegram.clock.judge import read_clock
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
+from quantlab_assets.domain.time_us import SECOND_US
 
 PARSER_VERSION: Final = "html-1"
 INGEST_SOURCE: Final = "telegram_html"
@@ -54,7 +55,6 @@ RAW: Final = "raw.arrow"
 
 _BATCH_MESSAGES: Final = 20_000
 _BATCH_CHARACTERS: Final = 4_000_000
-_SECOND: Final = 1_000_000
 _TITLE_ID: Final = 1 << 52
 """Ids made from titles begin here, far above Telegram's own."""
 _RAW: Final = pl.Schema(
@@ -180,7 +180,9 @@ class HtmlExport:
                 raw = pl.DataFrame(spool.get_batch(number))
                 utc = self._utc[done : done + raw.height]
                 done += raw.height
-                timed = raw.with_columns(pl.Series("ts_utc", utc * _SECOND).cast(STAGED["ts_utc"]))
+                timed = raw.with_columns(
+                    pl.Series("ts_utc", utc * SECOND_US).cast(STAGED["ts_utc"])
+                )
                 known = pl.Series(utc != NONE)
                 late = self._without_time(timed.filter(~known)) if not known.all() else nothing
                 yield Batch(self._rows(timed.filter(known), chat_id, name), late)

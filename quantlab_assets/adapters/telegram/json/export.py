@@ -38,6 +38,7 @@ from quantlab_assets.domain.telegram.clock.times import AUTO, LABEL, utc_of
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
+from quantlab_assets.domain.time_us import SECOND_US, to_us
 
 PARSER_VERSION: Final = "json-2"
 INGEST_SOURCE: Final = "telegram_json"
@@ -57,9 +58,8 @@ NOT_UTF8: Final = "base64:"
 _CHUNK: Final = 1 << 20
 _BATCH_RECORDS: Final = 20_000
 _BATCH_CHARACTERS: Final = 8_000_000
-_EARLIEST: Final = int(datetime(2013, 1, 1, tzinfo=UTC).timestamp())
-_LATEST: Final = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
-_SECOND: Final = 1_000_000
+_EARLIEST: Final = to_us(datetime(2013, 1, 1, tzinfo=UTC))
+_LATEST: Final = to_us(datetime(2100, 1, 1, tzinfo=UTC))
 _SECONDS: Final = re.compile(r"-?[0-9]{1,11}")
 _INT64: Final = range(-(2**63), 2**63)
 _PEOPLE: Final = ("personal_chat", "saved_messages")
@@ -481,7 +481,7 @@ def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> in
             raise _RefusedError("bad_date", f"{unix} is {_shown(seconds)}, not Unix seconds")
         if number == 0 and local == "edited":
             return None
-        return _in_range(number * _SECOND, unix)
+        return _in_range(number * SECOND_US, unix)
     clock = record.get(local)
     if clock is None:
         return None
@@ -500,15 +500,11 @@ def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> in
         if known is None:
             raise _RefusedError("bad_date", f"{timezone} never showed {local}: {clock}")
         moment = known
-    try:
-        whole = int(moment.replace(microsecond=0).timestamp())
-    except (OverflowError, ValueError):
-        raise _RefusedError("bad_date", f"{local} is out of range") from None
-    return _in_range(whole * _SECOND + moment.microsecond, local)
+    return _in_range(to_us(moment), local)
 
 
 def _in_range(moment: int, name: str) -> int:
-    if not _EARLIEST * _SECOND <= moment < _LATEST * _SECOND:
+    if not _EARLIEST <= moment < _LATEST:
         raise _RefusedError("bad_date", f"{name} is not between 2013 and 2100")
     return moment
 
