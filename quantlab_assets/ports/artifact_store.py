@@ -73,9 +73,6 @@ class ArtifactStore(Protocol):
     def freeze_inputs(self, artifact_ids: Iterable[str]) -> str:
         """Store a set of artifact ids once and return its name. Raises `NotFound`."""
 
-    def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
-        """The sorted artifact ids of a frozen set. Raises `NotFound`."""
-
     def get_lineage(
         self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False
     ) -> Lineage:

@@ -197,11 +197,6 @@ class InMemoryArtifactStore:
         self._state.input_sets[name] = members
         return name
 
-    def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
-        if input_set_id not in self._state.input_sets:
-            raise NotFound(f"no input set {input_set_id!r}")
-        return self._state.input_sets[input_set_id]
-
     def get_lineage(
         self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False
     ) -> Lineage:

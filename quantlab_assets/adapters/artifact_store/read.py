@@ -13,7 +13,6 @@ from quantlab_assets.adapters.manifest.engine import (
     in_lists,
 )
 from quantlab_assets.adapters.manifest.rows import (
-    artifact_by_file,
     resolve,
     sources_of,
     to_artifacts,
@@ -95,11 +94,6 @@ class Reader:
         if len(found) > 1:
             raise Conflict(f"{prefix!r} is ambiguous: {', '.join(found)}")
         return str(found[0])
-
-    def find_by_file(self, artifact_type: str, logical_key: str, file_hash: str) -> Artifact | None:
-        """The artifact under the key whose file has exactly these bytes, if there is one."""
-        with self._database.reading() as connection:
-            return artifact_by_file(connection, artifact_type, logical_key, file_hash)
 
     def list_artifacts(
         self, where: ArtifactFilter, limit: int | None, cursor: str | None

@@ -10,11 +10,6 @@ from quantlab_assets.adapters.artifact_store.read import Reader
 from quantlab_assets.adapters.manifest import transitions
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase
 from quantlab_assets.adapters.manifest.lineage import LineageReader
-from quantlab_assets.adapters.manifest.rows import (
-    existing_input_sets,
-    input_set_artifacts,
-    require,
-)
 from quantlab_assets.adapters.objects.local_disk import LocalFiles
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
@@ -130,13 +125,6 @@ class ParquetStore:
         """See `ArtifactStore`."""
         return self._reader.find_by_logical_key(artifact_type, logical_key)
 
-    def find_by_file(self, artifact_type: str, logical_key: str, file_hash: str) -> Artifact | None:
-        """The artifact under the key whose Parquet file has exactly these bytes, if there is one.
-
-        A file that is to be published and is found so needs no decoding.
-        """
-        return self._reader.find_by_file(artifact_type, logical_key, file_hash)
-
     def publish_artifact(self, request: PublishRequest) -> PublishResult:
         """See `ArtifactStore`."""
         return self.publish_many([request])[0]
@@ -161,12 +149,6 @@ class ParquetStore:
         """See `ArtifactStore`."""
         with self.database.writing() as connection:
             return transitions.freeze_inputs(connection, artifact_ids, at=self._clock())
-
-    def get_input_set(self, input_set_id: str) -> tuple[str, ...]:
-        """See `ArtifactStore`."""
-        with self.database.reading() as connection:
-            require(existing_input_sets(connection, [input_set_id]), [input_set_id], "input set")
-            return input_set_artifacts(connection, input_set_id)
 
     def get_lineage(
         self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False

@@ -40,7 +40,8 @@ from quantlab_assets.adapters.manifest.tables import (
     supersedes,
     tombstones,
 )
-from quantlab_assets.adapters.objects.local_disk import sha256_of, sidecar_path
+from quantlab_assets.adapters.objects.layout import sidecar_path
+from quantlab_assets.adapters.objects.local_disk import sha256_of
 from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import (
     Conflict,

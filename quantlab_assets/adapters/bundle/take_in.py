@@ -42,7 +42,8 @@ from quantlab_assets.adapters.manifest.tables import (
 )
 from quantlab_assets.adapters.objects import parquet as parquet_format
 from quantlab_assets.adapters.objects import sidecar
-from quantlab_assets.adapters.objects.local_disk import parquet_path, sha256_of, sidecar_path
+from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
+from quantlab_assets.adapters.objects.local_disk import sha256_of
 from quantlab_assets.domain.artifacts.canonical_order import in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of

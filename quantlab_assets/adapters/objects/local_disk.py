@@ -2,15 +2,14 @@
 
 A file comes into being in the staging folder, is synced, and is then linked to its name, which
 fails if the name is taken: no half file is ever seen under a final name and nothing is
-overwritten. Paths are relative to the artifacts root and have one shape, made of a type, a version
-and hex digits. `Disk` holds the single steps, so that a test can break each one of them.
+overwritten. Paths are relative to the artifacts root and have the shape that `layout` gives them.
+`Disk` holds the single steps, so that a test can break each one of them.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from threading import BoundedSemaphore
 from typing import Final, ParamSpec, Self, TypeVar
 
+from quantlab_assets.adapters.objects.layout import artifact_id_in, is_staged, sidecar_path
 from quantlab_assets.domain.errors import IntegrityError, NotFound, StoreUnavailable
 
 PARALLEL: Final = 8
@@ -30,21 +30,6 @@ R = TypeVar("R")
 
 _PENDING: Final = 32
 _WHOLE_FILE: Final = 8 << 20
-_SHAPE: Final = re.compile(
-    r"[a-z][a-z0-9_]{0,62}/v\d{1,9}/[0-9a-f]{2}/[0-9a-f]{32}\.(?:parquet|json)"
-)
-
-_STAGED: Final = re.compile(r"[0-9a-f]{32}")
-
-
-def parquet_path(artifact_type: str, schema_version: int, artifact_id: str) -> str:
-    """Where an artifact's file is, relative to the artifacts root."""
-    return f"{artifact_type}/v{schema_version}/{artifact_id[:2]}/{artifact_id}.parquet"
-
-
-def sidecar_path(path: str) -> str:
-    """Where the sidecar of an artifact's file is."""
-    return f"{path.removesuffix('.parquet')}.json"
 
 
 class Disk:
@@ -140,7 +125,7 @@ class LocalFiles:
 
     def locate(self, path: str) -> Path:
         """The file's absolute path. Raises `IntegrityError` for a path of another shape."""
-        if not _SHAPE.fullmatch(path):
+        if artifact_id_in(path) is None:
             raise IntegrityError(f"the manifest names an impossible path {path[:120]!r}")
         return self.root / path
 
@@ -241,7 +226,7 @@ class LocalFiles:
         """
         with _translated("cannot read"):
             for found in _scan(self.root, self.root):
-                if _SHAPE.fullmatch(found.path):
+                if artifact_id_in(found.path) is not None:
                     yield found
 
     def scan_staging(self) -> Iterator[FileFound]:
@@ -249,7 +234,7 @@ class LocalFiles:
         with _translated("cannot read"):
             if self.staging.is_dir():
                 for found in _scan(self.staging, self.staging):
-                    if _STAGED.fullmatch(found.path):
+                    if is_staged(found.path):
                         yield found
 
     def move_away(self, path: str, folder: Path) -> Path:
@@ -264,7 +249,7 @@ class LocalFiles:
 
         Raises `StoreUnavailable`.
         """
-        if not _STAGED.fullmatch(name):
+        if not is_staged(name):
             raise IntegrityError(f"no file of the staging folder has the name {name[:120]!r}")
         with _translated("cannot move"):
             target = folder / "staging" / name
@@ -293,7 +278,7 @@ class LocalFiles:
 
     def _read_from(self, path: str, how: Callable[[int, int], R]) -> R:
         """What `how` reads from a descriptor of the file, given its size too."""
-        if not _SHAPE.fullmatch(path):
+        if artifact_id_in(path) is None:
             self.locate(path)
         try:
             # Not by `Path`: audits open very many files.

@@ -36,7 +36,7 @@ from quantlab_assets.adapters.manifest.tables import (
     tombstones,
 )
 from quantlab_assets.adapters.objects import sidecar
-from quantlab_assets.adapters.objects.local_disk import parquet_path, sidecar_path
+from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
 from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
 from quantlab_assets.domain.artifacts.records import SHA256, Artifact, PublishRequest, SourceFile
 from quantlab_assets.domain.errors import (

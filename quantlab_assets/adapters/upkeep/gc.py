@@ -33,12 +33,8 @@ from quantlab_assets.adapters.manifest.tables import (
     tombstones,
 )
 from quantlab_assets.adapters.manifest.transitions import PIN_TAG
-from quantlab_assets.adapters.objects.local_disk import (
-    FileFound,
-    LocalFiles,
-    scan_folder,
-    sidecar_path,
-)
+from quantlab_assets.adapters.objects.layout import artifact_id_in, sidecar_path
+from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles, scan_folder
 from quantlab_assets.domain.artifacts.records import ARTIFACT_ID
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.time_us import to_us
@@ -51,7 +47,6 @@ _FEW: Final = 100
 
 _STAMP: Final = "%Y%m%dT%H%M%S.%fZ"
 _TRASHED: Final = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)")
-_ID_IN_NAME: Final = re.compile(r"([0-9a-f]{32})\.(?:parquet|json)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +167,7 @@ def _unreferenced(
     assume_purged: frozenset[str] = frozenset(),
 ) -> list[tuple[FileFound, str]]:
     """The files that no row needs, and why: `unreferenced`, or `purged`."""
-    ids = [match[1] if (match := _ID_IN_NAME.search(one.path)) else "" for one in found]
+    ids = [artifact_id_in(file.path) or "" for file in found]
     rows: dict[str, tuple[str, bool]] = {}
     for some in in_lists(ids):
         for row in connection.execute(

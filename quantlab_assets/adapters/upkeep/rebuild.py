@@ -35,12 +35,8 @@ from quantlab_assets.adapters.manifest.tables import (
     supersedes,
 )
 from quantlab_assets.adapters.objects import sidecar
-from quantlab_assets.adapters.objects.local_disk import (
-    FileFound,
-    LocalFiles,
-    parquet_path,
-    sidecar_path,
-)
+from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
+from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles
 from quantlab_assets.adapters.upkeep.backup import check_manifest, copy_database
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifacts.identity import (

@@ -6,13 +6,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from quantlab_assets.adapters.artifact_store import ParquetStore
-from quantlab_assets.adapters.objects.local_disk import sha256_of
+from quantlab_assets.adapters.objects import parquet
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.records import LineageInput, PublishRequest
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, StoreUnavailable
@@ -181,12 +182,21 @@ def test_a_batch_carries_a_frozen_set_once(store: ParquetStore) -> None:
     assert carried == [[frozen], []]
 
 
-def test_a_file_is_found_by_its_bytes_without_decoding_it(store: ParquetStore) -> None:
+def test_a_file_is_found_by_its_bytes_without_decoding_it(
+    store: ParquetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact = store.publish_artifact(note(1, "gm")).artifact
-    data = file_of(store, artifact.artifact_id).read_bytes()
+    path = file_of(store, artifact.artifact_id)
 
-    assert store.find_by_file("notes", artifact.logical_key, sha256_of(data)) == artifact
-    assert store.find_by_file("notes", "chat=2/day=2025-05-01", sha256_of(data)) is None
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(parquet, "decode", refuse)
+
+    again = store.publish_artifact(replace(note(1, "gm"), table=path))
+    assert (again.deduped, again.artifact.content_hash) == (True, artifact.content_hash)
+    with pytest.raises(AssertionError, match="decoded"):  # these bytes, under a key without them
+        store.publish_artifact(replace(note(2, "gm"), table=path))
 
 
 # Damage
@@ -367,8 +377,8 @@ def test_a_write_that_fails_leaves_nothing(store: ParquetStore) -> None:
     with pytest.raises(RuntimeError, match="midway"):
         fail()
 
-    with pytest.raises(NotFound):
-        store.get_input_set("x")
+    with store.database.reading() as connection:
+        assert not connection.exec_driver_sql("SELECT count(*) FROM input_sets").scalar_one()
 
 
 def test_an_experiment_pins_its_inputs(store: ParquetStore) -> None:

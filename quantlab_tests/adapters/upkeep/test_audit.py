@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantlab_assets.adapters.artifact_store import ManifestDatabase, ParquetStore
-from quantlab_assets.adapters.objects.local_disk import sidecar_path
+from quantlab_assets.adapters.objects.layout import sidecar_path
 from quantlab_assets.adapters.upkeep.audit import audit, repair
 from quantlab_assets.domain.errors import IntegrityError, QuantlabError, ValidationFailed
 from quantlab_tests.adapters.artifact_store.lakes import TYPES, note
