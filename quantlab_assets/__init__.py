@@ -6,7 +6,7 @@ Importing the package is cheap: the public names load their modules on first use
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from quantlab_assets.version import __version__
 
 if TYPE_CHECKING:
     from quantlab_assets.domain.artifacts.content_hash import content_hash

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 import click
 
-from quantlab_assets import __version__
 from quantlab_assets.cli.commands import QUANTLAB
 from quantlab_assets.cli.session import Session
 from quantlab_assets.cli.shell.command import LazyGroup
 from quantlab_assets.cli.shell.output import discard_stdout, printable
 from quantlab_assets.domain.errors import QuantlabError
+from quantlab_assets.version import __version__
 
 INTERRUPTED = 130
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from quantlab_assets import __version__
 from quantlab_assets.cli.artifacts.publish import publish_file
 from quantlab_assets.cli.artifacts.records import (
     artifact_record,
@@ -28,6 +27,7 @@ from quantlab_assets.cli.shell.output import printable, to_json
 from quantlab_assets.cli.shell.parameters import parse_moment, shortened
 from quantlab_assets.domain.artifacts.records import ARTIFACT_ID, ArtifactFilter
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
+from quantlab_assets.version import __version__
 
 if TYPE_CHECKING:
     from quantlab_assets.lake import Lake

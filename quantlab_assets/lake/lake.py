@@ -22,6 +22,7 @@ from quantlab_assets.settings import (
     WINDOW_VARIABLE,
     Settings,
 )
+from quantlab_assets.version import __version__
 
 if TYPE_CHECKING:
     import polars as pl
@@ -370,7 +371,6 @@ class Lake:
 
     def provenance(self, writer: str) -> Provenance:
         """Who writes when something is published from this process."""
-        from quantlab_assets import __version__
         from quantlab_assets.adapters.code_provenance import code_state, environment
 
         code = code_state()

@@ -4,13 +4,13 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import quantlab_assets
+from quantlab_assets.version import __version__
 
 
 @cache
 def engine_version() -> str:
     """Return `<package version>+<sha256>` of the engine that is running."""
-    return version_of(Path(quantlab_assets.__file__).parent)
+    return version_of(Path(__file__).parents[1])
 
 
 def version_of(package: Path) -> str:
@@ -28,4 +28,4 @@ def version_of(package: Path) -> str:
         content = (package / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
-    return f"{quantlab_assets.__version__}+{digest.hexdigest()}"
+    return f"{__version__}+{digest.hexdigest()}"

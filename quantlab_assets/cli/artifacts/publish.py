@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from quantlab_assets import __version__
 from quantlab_assets.cli.artifacts.records import publish_record, short_id
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
@@ -31,6 +30,7 @@ from quantlab_assets.domain.artifacts.records import (
     Unset,
 )
 from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
+from quantlab_assets.version import __version__
 
 if TYPE_CHECKING:
     from quantlab_assets.domain.artifacts.records import Provenance, PublishResult

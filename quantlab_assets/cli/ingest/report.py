@@ -3,51 +3,50 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quantlab_assets.cli.ingest.ingestion import Ingestion
 from quantlab_assets.cli.shell.output import Column, plural, printable, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from quantlab_assets.cli.ingest.telegram import Ingestion
 
 _IGNORED, _QUARANTINED = "ignored_", "quarantined_"
 _CHAT_FROM = {"given": "--chat-id or its TOML", "links": "its links", "title": "its title"}
 _COUNTS = (Column("what"), Column("count", show=lambda n: f"{n:,}", right=True))
 
 
-def as_document(found: "Ingestion") -> dict[str, Any]:
+def as_document(ingestion: Ingestion) -> dict[str, Any]:
     """The ingestion as one JSON object. Figures are of whole days: of all that the lake holds of
     the days, not only of these files."""
     return {
-        "dry_run": found.dry_run,
-        "files": list(found.files),
-        "days": list(found.days),
-        "days_left_out": list(found.left_out),
-        "messages": _messages(found.counts),
-        "alerts": found.counts.get("alerts", 0),
-        "ignored": _listed(_by(found.counts, _IGNORED), "reason"),
-        "quarantined": _listed(_by(found.counts, _QUARANTINED), "code"),
-        "unreadable": _listed(found.unreadable, "code"),
-        "artifacts": {"new": found.new_artifacts, "deduped": found.deduped_artifacts},
+        "dry_run": ingestion.dry_run,
+        "files": list(ingestion.files),
+        "days": list(ingestion.days),
+        "days_left_out": list(ingestion.left_out),
+        "messages": _messages(ingestion.counts),
+        "alerts": ingestion.counts.get("alerts", 0),
+        "ignored": _listed(_by(ingestion.counts, _IGNORED), "reason"),
+        "quarantined": _listed(_by(ingestion.counts, _QUARANTINED), "code"),
+        "unreadable": _listed(ingestion.unreadable, "code"),
+        "artifacts": {"new": ingestion.new_artifacts, "deduped": ingestion.deduped_artifacts},
     }
 
 
-def facts(found: "Ingestion") -> Iterator[dict[str, Any]]:
+def facts(ingestion: Ingestion) -> Iterator[dict[str, Any]]:
     """The ingestion as flat records, for CSV and JSON lines."""
-    for file in found.files:
+    for file in ingestion.files:
         held = "held" if file["held"] else "new"
         yield {"section": "files", "name": str(file["path"]), "value": held}
         if "clock" in file:
             clock = file["clock"]["zone"] or "labels"
             yield {"section": "clocks", "name": str(file["path"]), "value": clock}
-    yield {"section": "days", "name": "days", "value": len(found.days)}
+    yield {"section": "days", "name": "days", "value": len(ingestion.days)}
     for section, counts in (
-        ("messages", _messages(found.counts)),
-        ("alerts", {"alerts": found.counts.get("alerts", 0)}),
-        ("ignored", _by(found.counts, _IGNORED)),
-        ("quarantined", _by(found.counts, _QUARANTINED)),
-        ("unreadable", found.unreadable),
-        ("artifacts", {"new": found.new_artifacts, "deduped": found.deduped_artifacts}),
+        ("messages", _messages(ingestion.counts)),
+        ("alerts", {"alerts": ingestion.counts.get("alerts", 0)}),
+        ("ignored", _by(ingestion.counts, _IGNORED)),
+        ("quarantined", _by(ingestion.counts, _QUARANTINED)),
+        ("unreadable", ingestion.unreadable),
+        ("artifacts", {"new": ingestion.new_artifacts, "deduped": ingestion.deduped_artifacts}),
     ):
         for name, value in counts.items():
             yield {"section": section, "name": name, "value": value}
@@ -89,10 +88,10 @@ def clock_line(clock: Mapping[str, Any]) -> str:
     return f"clock: {named}, {clock['basis']}, {evidence}{labels}"
 
 
-def report(found: "Ingestion", target: "Console") -> None:
+def report(ingestion: Ingestion, target: "Console") -> None:
     """Print the summary for people."""
-    would = "would be " if found.dry_run else ""
-    for file in found.files:
+    would = "would be " if ingestion.dry_run else ""
+    for file in ingestion.files:
         state = f"held already as {file['inbox']}" if file["held"] else f"{would}copied"
         bad = f", {file['unreadable']:,} unreadable" if file["unreadable"] else ""
         pages = f" on {file['pages']:,} pages" if file["pages"] > 1 else ""
@@ -103,23 +102,23 @@ def report(found: "Ingestion", target: "Console") -> None:
             target.print(f"  {clock_line(file['clock'])}", markup=False, soft_wrap=True)
             chat = f"  chat: {file['chat_id']}, from {_CHAT_FROM[file['chat_id_from']]}"
             target.print(chat, markup=False, soft_wrap=True)
-    if not found.days:
+    if not ingestion.days:
         target.print("No messages in these days: nothing to run.", markup=False)
         return
-    span = f"{found.days[0]} to {found.days[-1]} (UTC)"
-    target.print(f"{plural(len(found.days), 'day')} {would}run: {span}", markup=False)
-    messages = _messages(found.counts)
+    span = f"{ingestion.days[0]} to {ingestion.days[-1]} (UTC)"
+    target.print(f"{plural(len(ingestion.days), 'day')} {would}run: {span}", markup=False)
+    messages = _messages(ingestion.counts)
     rows = [
         {"what": "messages seen", "count": messages["seen"]},
         {"what": "service", "count": messages["service"]},
         {"what": "calling", "count": messages["calling"]},
         {"what": "quarantined", "count": messages["quarantined"]},
-        *_rows("ignored: ", _by(found.counts, _IGNORED)),
-        {"what": "alerts", "count": found.counts.get("alerts", 0)},
-        *_rows("quarantine rows: ", _by(found.counts, _QUARANTINED)),
-        *_rows("unreadable records: ", found.unreadable),
-        {"what": f"artifacts {would}new", "count": found.new_artifacts},
-        {"what": "artifacts there already", "count": found.deduped_artifacts},
+        *_rows("ignored: ", _by(ingestion.counts, _IGNORED)),
+        {"what": "alerts", "count": ingestion.counts.get("alerts", 0)},
+        *_rows("quarantine rows: ", _by(ingestion.counts, _QUARANTINED)),
+        *_rows("unreadable records: ", ingestion.unreadable),
+        {"what": f"artifacts {would}new", "count": ingestion.new_artifacts},
+        {"what": "artifacts there already", "count": ingestion.deduped_artifacts},
     ]
     write_table(rows, _COUNTS, target)
 

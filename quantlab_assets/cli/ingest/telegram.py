@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from quantlab_assets.cli.graph.graph import Graph, PartitionFigures, open_graph
+from quantlab_assets.cli.ingest.ingestion import Ingestion
 from quantlab_assets.cli.ingest.report import (
     as_document,
     facts,
@@ -57,21 +58,6 @@ class Asked:
     chat_id: int | None
     timezone: str | None
     limits: tuple[date | None, date | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Ingestion:
-    """What an ingestion came to, or would come to. `counts` has the names of the partitions'
-    figures, summed over the days; `unreadable` counts records by code."""
-
-    files: Sequence[Mapping[str, Any]]
-    days: Sequence[date]
-    left_out: Sequence[date]
-    counts: Mapping[str, int]
-    unreadable: Mapping[str, int]
-    new_artifacts: int
-    deduped_artifacts: int
-    dry_run: bool
 
 
 @quantlab_command(

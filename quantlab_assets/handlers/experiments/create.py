@@ -11,7 +11,6 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-import quantlab_assets
 from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
@@ -37,6 +36,7 @@ from quantlab_assets.handlers.experiments.inputs import (
 )
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.experiment_tracker import ExperimentTracker
+from quantlab_assets.version import __version__
 
 NAME_LENGTH: Final = 200
 CHAINS: Final = ("solana", "evm")
@@ -238,7 +238,7 @@ def _publish_definition(
             artifact_type=EXPERIMENT_DEFINITION.name,
             logical_key=f"experiment={experiment_id}/definition",
             table=pl.DataFrame([row]).to_arrow().cast(table),
-            provenance=provenance or Provenance("create_experiment", quantlab_assets.__version__),
+            provenance=provenance or Provenance("create_experiment", __version__),
             inputs=(LineageInput(input_set_id=store.freeze_inputs(definition.input_ids)),),
         )
     )
