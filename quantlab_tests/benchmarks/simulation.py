@@ -4,12 +4,15 @@ Variants that are compared do the same work and take turns in one process; a rat
 the ratios of the rounds. Markets are random walks of 5,000 one-minute candles, one for each alert:
 `active` ones in which most positions are stopped or sold, `quiet` ones in which nothing happens and
 every candle has to be looked at. The strategy has a stop, a ladder of three and a trailing stop.
+Sweeps have the shape users have instead: two days of candles, as volatile as the sample's.
 """
 
 import argparse
 import resource
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,11 +20,15 @@ import numba
 import numpy as np
 import polars as pl
 
+import quantlab_assets
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit, Trailing
-from quantlab_assets.simulation import simulate
-from quantlab_assets.simulation.compiled.arrays import SECOND, frozen
+from quantlab_assets.simulation import SimulationResult, simulate, simulate_many
+from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, frozen
+from quantlab_assets.simulation.compiled.parallel import available_threads
+from quantlab_assets.simulation.engine import report
 from quantlab_assets.simulation.frames import check_alerts, check_candles
 from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
+from quantlab_assets.simulation.results.metrics import Scopes
 from quantlab_assets.simulation.sweep import sweep
 from quantlab_assets.simulation.walk import fills
 from quantlab_tests.benchmarks._turns import show, take_turns
@@ -45,33 +52,55 @@ STOP_AND_TARGET = Strategy(
     exit=Exit(stop_loss_pct=0.3, take_profits=(TakeProfit(gain_pct=1.0, fraction=1.0),))
 )
 START = datetime(2025, 11, 1, tzinfo=UTC)
+SAMPLE_CANDLES = Path(quantlab_assets.__file__).parent / "sample" / "candles"
+TWO_DAYS = 2_880
+"""Minutes of candles behind each call that users keep."""
 
 
-def walks(alerts: int, step: float) -> CandleBook:
-    """Lay out a random walk for each alert, `CANDLES` long, from price 1."""
+def sample_steps() -> Floats:
+    """Standard deviation of a minute's move in each of the sample's candle files."""
+    steps = []
+    for file in sorted(SAMPLE_CANDLES.glob("*.csv")):
+        candles = pl.read_csv(file, infer_schema_length=None).rename(str.lower).sort("timestamp")
+        between = candles["timestamp"].diff().median()
+        assert isinstance(between, float)
+        # Some exports count milliseconds.
+        minutes = between / 60 / (1000 if candles["timestamp"][0] > 1e11 else 1)
+        moves = candles["close"].log().diff().drop_nulls().to_numpy()
+        steps.append(float(np.std(moves)) / minutes**0.5)
+    return np.array(steps)
+
+
+def walks(alerts: int, step: float | Floats, candles: int = CANDLES) -> CandleBook:
+    """Lay out a random walk for each alert, `candles` long, from price 1.
+
+    Of several steps each alert has one, in turn.
+    """
     rng = np.random.default_rng(9)
-    rows = alerts * CANDLES
+    rows = alerts * candles
+    step_of = np.resize(step, alerts)[:, None]
     columns = {name: np.empty(rows) for name in ("open", "high", "low", "close")}
     for begin in range(0, alerts, 500):
-        part = slice(begin * CANDLES, min(begin + 500, alerts) * CANDLES)
-        moves = rng.normal(0, step, (min(begin + 500, alerts) - begin, CANDLES))
+        end = min(begin + 500, alerts)
+        part = slice(begin * candles, end * candles)
+        moves = rng.normal(0, step_of[begin:end], (end - begin, candles))
         close = np.exp(np.cumsum(moves, axis=1))
         open_ = np.concatenate((np.ones((len(close), 1)), close[:, :-1]), axis=1)
-        wicks = 1 + rng.random((2, *close.shape)) * step / 2
+        wicks = 1 + rng.random((2, *close.shape)) * step_of[begin:end] / 2
         columns["open"][part], columns["close"][part] = open_.ravel(), close.ravel()
         columns["high"][part] = (np.maximum(open_, close) * wicks[0]).ravel()
         columns["low"][part] = (np.minimum(open_, close) / wicks[1]).ravel()
     start = int(START.timestamp()) * SECOND
-    first = np.arange(alerts, dtype=np.int64) * CANDLES
+    first = np.arange(alerts, dtype=np.int64) * candles
     return CandleBook(
-        ts=frozen(start + np.tile(np.arange(CANDLES, dtype=np.int64) * 60 * SECOND, alerts)),
+        ts=frozen(start + np.tile(np.arange(candles, dtype=np.int64) * 60 * SECOND, alerts)),
         interval_s=frozen(np.full(rows, 60, dtype=np.int64)),
         open=frozen(columns["open"]),
         high=frozen(columns["high"]),
         low=frozen(columns["low"]),
         close=frozen(columns["close"]),
         first=frozen(first),
-        last=frozen(first + CANDLES - 1),
+        last=frozen(first + candles - 1),
     )
 
 
@@ -260,7 +289,7 @@ def frames_of(book: CandleBook) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Show a book as the frames `simulate` takes: a token and an alert for each walk."""
     alerts = len(book.first)
     mints = pl.Series([f"{number:044d}" for number in range(alerts)])
-    rows = pl.Series(np.repeat(np.arange(alerts), CANDLES))
+    rows = pl.Series(np.repeat(np.arange(alerts), len(book.ts) // alerts))
     moment = pl.Series(np.full(alerts, int(START.timestamp()) * SECOND)).cast(
         pl.Datetime("us", "UTC")
     )
@@ -288,6 +317,68 @@ def frames_of(book: CandleBook) -> tuple[pl.DataFrame, pl.DataFrame]:
         }
     )
     return calls, candles
+
+
+def walk_many(
+    calls: pl.DataFrame, candles: pl.DataFrame, strategies: Sequence[Strategy]
+) -> Iterator[SimulationResult]:
+    """Do what `simulate_many` does with one walk for each strategy instead of an index."""
+    checked = check_alerts(calls)
+    book = lay_out(check_candles(candles), checked)
+    known_ts = checked["known_ts_utc"].to_physical().to_numpy()
+    entries = {
+        rules: fills.find_entries(book, known_ts, rules)
+        for rules in dict.fromkeys(strategy.entry for strategy in strategies)
+    }
+    positions = {rules: fills.open_positions(book, found) for rules, found in entries.items()}
+    scopes = Scopes.of(checked)
+
+    def tell(strategy: Strategy) -> SimulationResult:
+        mine = positions[strategy.entry]
+        exits = fills.run_exits(book, mine, strategy, 1)
+        return report(checked, scopes, book, entries[strategy.entry], mine, exits, strategy)
+
+    threads = available_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        for window in range(0, len(strategies), threads):
+            yield from pool.map(tell, strategies[window : window + threads])
+
+
+def index_figures(alerts: int, number: int, rounds: int) -> None:
+    """Decide whether the index is worth a second decision of every exit: it has to halve a sweep.
+
+    Both variants share the candle book, find entries once and use all processors; the first
+    strategies are compared frame by frame.
+    """
+    steps = sample_steps()
+    print(f"\nSteps fitted to the sample, a minute: {np.round(np.sort(steps), 4).tolist()}")
+    calls, candles = frames_of(walks(alerts, steps, TWO_DAYS))
+    for kind, grid in (("levels from a grid", True), ("all levels different", False)):
+        many = random_strategies(number, grid=grid)
+        for indexed, walked in zip(
+            simulate_many(calls, candles, many[:8]),
+            walk_many(calls, candles, many[:8]),
+            strict=True,
+        ):
+            for name in ("trades", "metrics", "curves", "diagnostics"):
+                assert getattr(indexed, name).equals(getattr(walked, name)), name
+        variants = {
+            "simulate_many with the index": lambda: drain(simulate_many(calls, candles, many)),  # noqa: B023
+            "simulate_many with walks": lambda: drain(walk_many(calls, candles, many)),  # noqa: B023
+        }
+        for what, clock in (("elapsed", time.perf_counter), ("processor", time.process_time)):
+            show(
+                f"Index: {alerts:,} alerts x {TWO_DAYS:,} candles x {number} strategies, "
+                f"{kind}, {what} time",
+                take_turns(variants, rounds, warm=False, clock=clock),
+                {"walks / index": (*reversed(variants), "kept at 2 or more")},
+            )
+
+
+def drain(results: Iterable[object]) -> None:
+    """Ask for every result and keep none."""
+    for _ in results:
+        pass
 
 
 def frame_figures(alerts: int, rounds: int) -> None:
@@ -336,13 +427,16 @@ def main(argv: list[str]) -> None:
     """Print every figure; `--quick` uses a tenth of the alerts and fewer rounds."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
-    parser.add_argument("--only", choices=["kernel", "vectorbt", "sweep", "frames"])
+    parser.add_argument("--only", choices=["kernel", "vectorbt", "sweep", "index", "frames"])
     options = parser.parse_args(argv)
     rounds = 3 if options.quick else 7
     parts: dict[str, Callable[[], None]] = {
         "kernel": lambda: kernel_figures(1_000 if options.quick else 10_000, rounds),
         "vectorbt": lambda: vectorbt_figures(50 if options.quick else 500, 3),
         "sweep": lambda: sweep_figures(200 if options.quick else 1_000, 500, 3),
+        "index": lambda: index_figures(
+            450 if options.quick else 4_500, 100 if options.quick else 500, 3
+        ),
         "frames": lambda: frame_figures(200 if options.quick else 1_000, rounds),
     }
     for name, part in parts.items():
