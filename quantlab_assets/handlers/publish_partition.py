@@ -5,7 +5,7 @@ is built from what it holds, published on the condition that it still holds that
 another writer was faster: no update is lost.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -25,10 +25,8 @@ from quantlab_assets.domain.artifacts.records import (
     Unset,
 )
 from quantlab_assets.domain.errors import Conflict
+from quantlab_assets.domain.moving_inputs import PARTITION_GREW, InputsMoved
 from quantlab_assets.ports.artifact_store import ArtifactStore
-
-ATTEMPTS = 25
-"""How often a growing partition is built again before its writers are declared stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +69,18 @@ def publish_partition(
     Raises what `ArtifactStore.publish_many` raises; `Conflict` for a growing partition only when
     others kept changing it through every attempt.
     """
-    for _ in range(ATTEMPTS):
+
+    def publish() -> PublishedPartition:
         finished = finish_partition(store, ref, output, inputs=inputs, provenance=provenance)
         try:
             [published] = publish_partitions(store, [finished])
-            return published
-        except Conflict:
-            if finished.expected is UNSET:
-                raise
-            now = _held(store, ref)
-            if (None if now is None else _ids(now)) == finished.expected:
+        except Conflict as error:
+            if finished.expected is UNSET or _head(store, ref) == finished.expected:
                 raise  # nobody moved the head: the content itself is refused
-    raise Conflict(
-        f"{ref.asset} {ref.partition}: other writers changed it {ATTEMPTS} times in a row; run it "
-        "again"
-    )
+            raise InputsMoved from error
+        return published
+
+    return PARTITION_GREW.run(publish, f"{ref.asset} {ref.partition}".rstrip())
 
 
 def finish_partition(
@@ -104,7 +99,7 @@ def finish_partition(
         return FinishedPartition(ref, output, inputs(), provenance)
     held = _held(store, ref)
     built = output.build(held or {})
-    expected = None if held is None else _ids(held)
+    expected = None if held is None else _ids(item.artifact for item in held.values())
     return FinishedPartition(ref, built, inputs(), provenance, expected)
 
 
@@ -175,5 +170,10 @@ def _held(store: ArtifactStore, ref: PartitionRef) -> dict[str, HeldArtifact] | 
     }
 
 
-def _ids(held: Mapping[str, HeldArtifact]) -> frozenset[str]:
-    return frozenset(item.artifact.artifact_id for item in held.values())
+def _head(store: ArtifactStore, ref: PartitionRef) -> frozenset[str] | None:
+    artifacts = store.get_heads(ref.asset, [ref.partition])[ref.partition]
+    return None if artifacts is None else _ids(artifacts)
+
+
+def _ids(artifacts: Iterable[Artifact]) -> frozenset[str]:
+    return frozenset(artifact.artifact_id for artifact in artifacts)

@@ -40,12 +40,11 @@ class GraphRun:
 
 @dataclass(frozen=True, slots=True)
 class PartitionFigures:
-    """The whole numbers in the metadata of one materialised partition, and its artifacts."""
+    """The whole numbers in the metadata of one materialised partition."""
 
     asset: str
     partition: str
     numbers: Mapping[str, int]
-    artifact_ids: frozenset[str]
 
 
 class Graph:
@@ -81,15 +80,8 @@ class Graph:
                 for name, value in metadata.items()
                 if isinstance(value, dg.IntMetadataValue) and value.value is not None
             }
-            ids = metadata.get("artifact_ids")
-            found.append(
-                PartitionFigures(
-                    event.asset_key.to_user_string(),
-                    event.partition or "",
-                    numbers,
-                    frozenset(ids.value if isinstance(ids, dg.JsonMetadataValue) else ()),  # type: ignore[arg-type]
-                )
-            )
+            asset = event.asset_key.to_user_string()
+            found.append(PartitionFigures(asset, event.partition or "", numbers))
         return found
 
     def materialize(

@@ -203,7 +203,7 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
     with show_progress() as progress, open_graph(lake.settings) as graph:
         first, last = graph.days("telegram_messages")
         inside = [each for each in sorted(days) if first <= each <= last]
-        materialise_days(graph, lake.store, inside, progress)
+        materialise_days(graph, inside, progress)
     for source, row_ids in sorted(readable.items()):
         leave_quarantine(lake.store, source, row_ids, lake.provenance("quarantine_retry"))
     told = became(lake.store, messages)

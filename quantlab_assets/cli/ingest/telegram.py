@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from quantlab_assets.cli.graph.graph import Graph, PartitionFigures, open_graph
+from quantlab_assets.cli.graph.graph import Graph, open_graph
 from quantlab_assets.cli.ingest.ingestion import Ingestion
 from quantlab_assets.cli.ingest.report import (
     as_document,
@@ -34,7 +34,7 @@ from quantlab_assets.cli.shell.output import (
 )
 from quantlab_assets.cli.shell.running_line import Progress, show_progress
 from quantlab_assets.domain.days import contiguous
-from quantlab_assets.domain.errors import Conflict, ValidationFailed
+from quantlab_assets.domain.errors import ValidationFailed
 
 if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.given import GivenExport
@@ -46,8 +46,6 @@ MESSAGES: Final = "telegram_messages"
 EXTRACTED: Final = ("alerts", "alert_events", "alerts_quarantine")
 """What one extraction of a day makes."""
 ONE_DAY: Final = timedelta(days=1)
-ATTEMPTS: Final = 10
-"""How often alerts are extracted again because others change the messages meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def _ingest(
         days, left_out = _days(
             candidates, asked.limits, graph.days(MESSAGES), _held_days(lake.store)
         )
-        counts = materialise_days(graph, lake.store, days, progress)
+        counts = materialise_days(graph, days, progress)
     return Ingestion(
         files=described,
         days=days,
@@ -176,54 +174,23 @@ def _preview(
     )
 
 
-def materialise_days(
-    graph: Graph, store: "ArtifactStore", days: Sequence[date], progress: Progress
-) -> Counter[str]:
+def materialise_days(graph: Graph, days: Sequence[date], progress: Progress) -> Counter[str]:
     """Messages and alerts of the days, contiguous days as one run; the figures of all, summed.
 
-    Alerts are extracted again while somebody else changes the messages they were made from, so that
-    of two ingestions at once none leaves alerts of what the lake held before the other.
+    The steps start over by themselves while others change the messages they read.
     """
+    # A step that starts over may have told of a partition before: what it said last counts.
     figures: dict[tuple[str, str], Mapping[str, int]] = {}
-
-    def run(assets: Sequence[str], first: date, last: date) -> list[PartitionFigures]:
+    for first, last in contiguous(days):
         span = f"{first}" if first == last else f"{first} to {last}"
-        done = graph.materialize(assets, days=(first, last), on_step=progress.steps(span))
-        made = graph.figures(done)
-        figures.update({(one.asset, one.partition): one.numbers for one in made})
-        return made
-
-    for begin, end in contiguous(days):
-        span = [begin + n * ONE_DAY for n in range((end - begin).days + 2)]
-        read = _message_heads(store, span)
-        made = run((MESSAGES, *EXTRACTED), begin, end)
-        read |= {
-            date.fromisoformat(one.partition): one.artifact_ids
-            for one in made
-            if one.asset == MESSAGES
-        }
-        for _ in range(ATTEMPTS):
-            now = _message_heads(store, span)
-            changed = {day for day in span if now[day] != read[day]}
-            late = [day for day in span[:-1] if changed & {day, day + ONE_DAY}]
-            if not late:
-                break
-            read = now
-            for first, last in contiguous(late):
-                run(EXTRACTED, first, last)
-        else:
-            raise Conflict(
-                f"others kept changing the messages of {begin} to {end}; run the command again"
-            )
+        run = graph.materialize(
+            (MESSAGES, *EXTRACTED), days=(first, last), on_step=progress.steps(span)
+        )
+        figures |= {(each.asset, each.partition): each.numbers for each in graph.figures(run)}
     counts: Counter[str] = Counter()
     for numbers in figures.values():
         counts.update(numbers)
     return counts
-
-
-def _message_heads(store: "ArtifactStore", days: Sequence[date]) -> dict[date, frozenset[str]]:
-    heads = store.get_heads(MESSAGES, [day.isoformat() for day in days])
-    return {day: frozenset(one.artifact_id for one in heads[day.isoformat()] or ()) for day in days}
 
 
 class _AllOf:

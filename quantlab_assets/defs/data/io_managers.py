@@ -37,6 +37,7 @@ from quantlab_assets.domain.errors import (
     StoreUnavailable,
     ValidationFailed,
 )
+from quantlab_assets.domain.moving_inputs import UPSTREAM_MADE_ANEW
 from quantlab_assets.handlers.publish_partition import (
     PublishedPartition,
     finish_partition,
@@ -48,8 +49,6 @@ PartitionValue = PartitionOutput | AdditiveOutput
 RangeValue = Iterable[tuple[str, PartitionValue | Callable[[], PartitionValue]]]
 
 TYPE_KEY = "artifact_type"
-ATTEMPTS_AFTER_CHANGE = 3
-"""How often a step starts over because its inputs changed under it."""
 DATA_VERSION_TAG = "dagster/data_version"
 
 
@@ -177,7 +176,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         execution = dg.AssetExecutionContext.get()
         if failed:
             _log_materialised(context, made)
-            self._check_inputs(execution)
+            self._start_over_if_moved(execution)
             raise _failure(key, failed, len(expected), _not_reached(ledger.stored))
         if len(made) < len(expected):
             _log_materialised(context, made)
@@ -185,7 +184,10 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 f"{key.to_user_string()} did not produce {len(expected) - len(made)} of "
                 f"{len(expected)} partitions, the first being {min(set(expected) - made.keys())}"
             )
-        self._check_inputs(execution)
+        moved = self._start_over_if_moved(execution)
+        if moved:
+            _log_materialised(context, made)
+            raise UPSTREAM_MADE_ANEW.lost(f"{key.to_user_string()} (reading {moved})")
         for partition, one in made.items():
             execution.add_asset_metadata(
                 one.metadata, asset_key=key, partition_key=partition or None
@@ -196,20 +198,23 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             )
         set_data_version(key, [one for each in made.values() for one in each.content_hashes])
 
-    def _check_inputs(self, execution: dg.AssetExecutionContext) -> None:
+    def _start_over_if_moved(self, execution: dg.AssetExecutionContext) -> str:
         """Ask for another attempt if an input was made anew after it was read.
+
+        Returns the inputs that moved under the last attempt, "" if none did.
 
         Another run may have published from the new inputs already, and what this one published has
         taken its place: whoever publishes last looks once more, so the newest inputs win.
         """
         moved = current_ledger().moved(self.lake.lake.store)
         if not moved:
-            return
+            return ""
         named = ", ".join(moved[:5]) + (", ..." if len(moved) > 5 else "")
-        if execution.retry_number < ATTEMPTS_AFTER_CHANGE:
+        retries = UPSTREAM_MADE_ANEW.attempts - 1
+        if execution.retry_number < retries:
             execution.log.info(f"made anew since it was read: {named}; starting over")
-            raise dg.RetryRequested(max_retries=ATTEMPTS_AFTER_CHANGE)
-        execution.log.warning(f"made anew again and again while it was read: {named}")
+            raise dg.RetryRequested(max_retries=retries)
+        return named
 
     def _publish(
         self,

@@ -128,8 +128,13 @@ class PartitionFrames(Mapping[str, pl.LazyFrame]):
         Of many small partitions much faster than one after the other. Raises what
         `ArtifactStore.read_verified` raises.
         """
-        held = [partition for partition in partitions if partition in self._heads]
-        ids = [artifact.artifact_id for each in held for artifact in self.artifacts(each)]
+        ids: list[str] = []
+        for partition in partitions:
+            if partition in self._heads:
+                ids += [artifact.artifact_id for artifact in self.artifacts(partition)]
+            else:
+                # That it never ran was read too: the step has to know if it runs meanwhile.
+                self._ledger.record(self._asset, partition, ())
         if not ids:
             return pl.DataFrame(self._types.get(self._type).empty())
         return self._store.read_verified(ids)

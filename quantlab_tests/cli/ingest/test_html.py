@@ -45,7 +45,7 @@ def handlers(settings: Settings) -> Iterator[Handlers]:
     yield Handlers()
 
 
-def ingest_days(graph: Any, store: Any, days: Sequence[date], progress: Any) -> Counter[str]:
+def ingest_days(graph: Any, days: Sequence[date], progress: Any) -> Counter[str]:
     """What `materialise_days` does."""
     return figures(ingest(open_lake(ON.get()), days))
 
