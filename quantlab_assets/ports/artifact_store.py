@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 class ArtifactStore(Protocol):
-    """All methods raise `StoreUnavailable` when the lake cannot be reached."""
+    """All methods raise `StoreUnavailable` when the lake cannot be reached.
+
+    A type may have several schema versions. Rows are handed out as the newest version's, whatever
+    version they are stored in; ids, hashes and checks are of what is stored. Of a key one artifact
+    is active over all versions (unless the type keeps many).
+    """
 
     def is_available(self) -> bool:
         """Whether the store can be read and written now."""
@@ -43,7 +48,8 @@ class ArtifactStore(Protocol):
         """Artifacts that match, newest first; all of them unless `limit` is given."""
 
     def find_by_logical_key(self, artifact_type: str, logical_key: str) -> list[Artifact]:
-        """Every artifact ever published under the key: the active ones first, then newest first."""
+        """Every artifact ever published under the key, of all schema versions: the active ones
+        first, then the newest versions first, then the newest artifacts."""
 
     def publish_artifact(self, request: PublishRequest) -> PublishResult:
         """Publish one artifact; the same as `publish_many` of one."""
@@ -55,11 +61,14 @@ class ArtifactStore(Protocol):
 
         Content that is already there under its key is not written again; the event is recorded all
         the same ("deduped"), and a superseded artifact becomes active again. The previously active
-        artifact of a key is superseded; one that leaves its last head is superseded too.
+        artifact of a key, of the same schema version or an earlier one, is superseded; one that
+        leaves its last head is superseded too, by what is active under the key that its data has
+        in the type's newest version, if another. Where a newer version is active under the key, an
+        earlier one is stored as superseded by it, which the result says.
 
         Raises `ValidationFailed` (type, schema, values, key), `NotFound` (an input does not exist),
-        `Conflict` (`expected_active` or a head's `expected` no longer holds, or the content was
-        tombstoned).
+        `Conflict` (`expected_active` or a head's `expected` no longer holds, the content was
+        tombstoned, or a head would get an earlier version than is active).
         """
 
     def get_heads(
@@ -101,20 +110,25 @@ class ArtifactStore(Protocol):
         """Hide an artifact from default queries; its row and hashes stay. Raises `NotFound`, and
         `Conflict` while an experiment pins it."""
 
-    def open(self, artifact_id: str, *, verify: bool = False) -> "ds.Dataset":
+    def open(
+        self, artifact_id: str, *, verify: bool = False, as_stored: bool = False
+    ) -> "ds.Dataset":
         """The artifact's rows as an Arrow dataset. Raises `NotFound`, `IntegrityError`.
 
         The file's size is always checked; `verify` also checks its hash before any decoder sees it.
+        `as_stored` gives the rows of an earlier schema version without its upgrades.
         """
 
     def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
-        """The rows of several artifacts of one type, in the order of the ids. See `open`."""
+        """The rows of several artifacts of one type, of whichever versions, in the order of the
+        ids. See `open`. Those of earlier versions are read at once, the others as they are needed.
+        """
 
     def read_verified(
         self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
     ) -> "pl.DataFrame":
-        """The rows of several artifacts of one type, in the order of the ids, after the hash of
-        every file was checked. The fastest way to have many of them in memory.
+        """The rows of several artifacts of one type, of whichever versions, in the order of the
+        ids, after the hash of every file was checked. The fastest way to have many in memory.
 
         Raises `NotFound`, `IntegrityError`, `ValidationFailed` (several types, or none).
         """

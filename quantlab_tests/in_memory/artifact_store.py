@@ -36,6 +36,7 @@ from quantlab_assets.domain.artifacts.records import (
     Unset,
 )
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.upgrade import upgraded_table
 from quantlab_assets.domain.artifacts.value_rules import check_values
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 
@@ -84,6 +85,10 @@ class InMemoryArtifactStore:
     def is_available(self) -> bool:
         return True
 
+    def replacements(self) -> dict[str, tuple[str | None, str]]:
+        """What took the place of each superseded artifact last, and why."""
+        return {old: (new, reason) for new, old, reason in self._state.supersedes}
+
     def get_artifact(self, artifact_id: str) -> Artifact:
         return self.get_artifacts([artifact_id])[0]
 
@@ -121,7 +126,7 @@ class InMemoryArtifactStore:
             for one in reversed(self._state.artifacts.values())
             if (one.artifact_type, one.logical_key) == (artifact_type, logical_key)
         ]
-        return sorted(found, key=lambda one: one.status != "active")
+        return sorted(found, key=lambda one: (one.status != "active", -one.schema_version))
 
     def publish_artifact(self, request: PublishRequest) -> PublishResult:
         return self.publish_many([request])[0]
@@ -161,8 +166,10 @@ class InMemoryArtifactStore:
         for head in heads:
             for old in sorted(before.heads.get(head.ref, frozenset()) - held - published):
                 if state.artifacts[old].status == "active":
+                    successor = self._successor(state, state.artifacts[old])
+                    reason = "not_produced" if successor is None else "republished"
                     _set_status(state, old, "superseded")
-                    state.supersedes.append((None, old, "not_produced"))
+                    state.supersedes.append((successor, old, reason))
         self._state = state
         return [
             replace(result, artifact=state.artifacts[result.artifact.artifact_id])
@@ -264,24 +271,39 @@ class InMemoryArtifactStore:
         for ref, members in self._state.heads.items():
             self._state.heads[ref] = members - {artifact_id}
 
-    def open(self, artifact_id: str, *, verify: bool = False) -> ds.Dataset:
-        return self.open_many([artifact_id], verify=verify)
+    def open(
+        self, artifact_id: str, *, verify: bool = False, as_stored: bool = False
+    ) -> ds.Dataset:
+        if not as_stored:
+            return self.open_many([artifact_id], verify=verify)
+        if verify:
+            self.verify_artifacts([artifact_id])
+        self.get_artifact(artifact_id)
+        return ds.dataset(self._state.tables[artifact_id])
 
     def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> ds.Dataset:
         found = self.get_artifacts(artifact_ids)
-        if len({(one.artifact_type, one.schema_version) for one in found}) != 1:
-            raise ValidationFailed("artifacts opened together must be of one type and version")
+        if len({one.artifact_type for one in found}) != 1:
+            raise ValidationFailed("artifacts opened together must be of one type")
         if verify:
             self.verify_artifacts(artifact_ids)
-        return ds.dataset(pa.concat_tables(self._state.tables[one] for one in artifact_ids))
+        return ds.dataset(pa.concat_tables(map(self._as_newest, found)))
+
+    def _as_newest(self, artifact: Artifact) -> pa.Table:
+        newest = self.types.get(artifact.artifact_type)
+        table = self._state.tables[artifact.artifact_id]
+        if artifact.schema_version == newest.schema_version:
+            return table
+        return canonical_table(upgraded_table(table, newest, artifact.schema_version), newest)
 
     def read_verified(
         self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
     ) -> pl.DataFrame:
-        table = self.open_many(artifact_ids, verify=True).to_table(
-            columns=None if columns is None else list(columns)
-        )
-        return pl.DataFrame(pl.from_arrow(table))
+        table = self.open_many(artifact_ids, verify=True).to_table()
+        unknown = sorted(set(columns or ()) - set(table.column_names))
+        if unknown:
+            raise ValidationFailed(f"no such column: {unknown[0]}")
+        return pl.DataFrame(pl.from_arrow(table.select(columns or table.column_names)))
 
     def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
         self.get_artifacts(artifact_ids)
@@ -339,10 +361,13 @@ class InMemoryArtifactStore:
         if known is not None and known.status == "tombstoned":
             raise Conflict(f"artifact {draft.artifact_id} was tombstoned")
         self._check_inputs(state, request, draft)
+        newer = _newer_version(before, draft)
+        if newer is not None and request.head is not None:
+            raise Conflict(f"{newer} of a newer schema version is active")
         replaced = tuple(
             one
             for one in _active(before, draft)
-            if one != draft.artifact_id and not draft.keeps_many
+            if one != draft.artifact_id and not draft.keeps_many and newer is None
         )
         for old in replaced:
             if state.artifacts[old].status == "active":
@@ -350,11 +375,13 @@ class InMemoryArtifactStore:
                 state.supersedes.append((draft.artifact_id, old, "republished"))
         artifact = replace(
             known or draft,
-            status="active",
+            status="active" if newer is None else "superseded",
             tags=dict(sorted({**(known.tags if known else {}), **request.tags}.items())),
         )
         state.artifacts[draft.artifact_id] = artifact
         state.tables.setdefault(draft.artifact_id, table)
+        if newer is not None and known is None:
+            state.supersedes.append((newer, draft.artifact_id, "earlier_version"))
         for raw in request.sources:
             state.sources.setdefault(raw.sha256, raw)
         publication = Publication(
@@ -365,7 +392,17 @@ class InMemoryArtifactStore:
             created_at=now,
         )
         state.publications.append((publication, request))
-        return PublishResult(artifact, publication.publication_id, known is not None, replaced)
+        return PublishResult(
+            artifact, publication.publication_id, known is not None, replaced, newer
+        )
+
+    def _successor(self, state: _State, old: Artifact) -> str | None:
+        newest = self.types.get(old.artifact_type)
+        key = newest.key_from(old.schema_version, old.logical_key)
+        if newest.schema_version == old.schema_version or key is None:
+            return None
+        active = _active(state, replace(old, logical_key=key))
+        return next((one for one in active if one != old.artifact_id), None)
 
     def _check_inputs(self, state: _State, request: PublishRequest, draft: Artifact) -> None:
         for one in request.inputs:
@@ -449,9 +486,20 @@ def _active(state: _State, draft: Artifact) -> list[str]:
         one.artifact_id
         for one in state.artifacts.values()
         if one.status == "active"
-        and (one.artifact_type, one.schema_version, one.logical_key)
-        == (draft.artifact_type, draft.schema_version, draft.logical_key)
+        and (one.artifact_type, one.logical_key) == (draft.artifact_type, draft.logical_key)
     ]
+
+
+def _newer_version(state: _State, draft: Artifact) -> str | None:
+    """What is active under the key in a newer schema version than the draft's."""
+    if draft.keeps_many:
+        return None
+    newer = [
+        one
+        for one in _active(state, draft)
+        if state.artifacts[one].schema_version > draft.schema_version
+    ]
+    return newer[0] if newer else None
 
 
 def _set_status(state: _State, artifact_id: str, status: Any) -> None:
@@ -491,8 +539,8 @@ def _check_texts(request: PublishRequest) -> None:
 
 
 def _refuse_rivals(drafts: Sequence[Artifact]) -> None:
-    chosen: dict[tuple[str, int, str], str] = {}
+    chosen: dict[tuple[str, str], str] = {}
     for one in drafts:
-        key = (one.artifact_type, one.schema_version, one.logical_key)
+        key = (one.artifact_type, one.logical_key)
         if not one.keeps_many and chosen.setdefault(key, one.artifact_id) != one.artifact_id:
             raise ValidationFailed(f"the batch has two contents for {one.logical_key}")

@@ -85,7 +85,7 @@ class Publisher:
         """See the port `ArtifactStore`."""
         types = [self._type_of(request) for request in requests]
         for _ in range(_ATTEMPTS):
-            recording = Recording(requests, heads, self._clock())
+            recording = Recording(requests, heads, self._types, self._clock())
             try:
                 drafts = self._prepare(recording, requests, types)
                 with self._database.writing() as connection:
@@ -262,9 +262,10 @@ class Publisher:
 
 def _check_values(canonical: Sequence[_Canonical]) -> None:
     """Check the value rules once for each type. Raises `ValidationFailed`."""
-    by_type: dict[str, list[_Canonical]] = {}
+    by_type: dict[tuple[str, int], list[_Canonical]] = {}
     for one in canonical:
-        by_type.setdefault(one.artifact_type.name, []).append(one)
+        kind = (one.artifact_type.name, one.artifact_type.schema_version)
+        by_type.setdefault(kind, []).append(one)
     if not by_type:
         return
     from quantlab_assets.domain.artifacts.value_rules import check_values

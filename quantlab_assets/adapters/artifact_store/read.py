@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from quantlab_assets.domain.artifacts.records import (
     SourceFile,
 )
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import (
     Conflict,
     IntegrityError,
@@ -123,7 +125,9 @@ class Reader:
                     artifacts.c.artifact_type == artifact_type,
                     artifacts.c.logical_key == logical_key,
                 )
-                .order_by(active_first, artifacts.c.sequence.desc())
+                .order_by(
+                    active_first, artifacts.c.schema_version.desc(), artifacts.c.sequence.desc()
+                )
             ).all()
             return to_artifacts(connection, rows)
 
@@ -194,30 +198,57 @@ class Reader:
                     latest[row.artifact_id] = to_publication(row)
         return {asked: latest[found[asked].artifact_id] for asked in ids}
 
-    def open_many(self, ids: Sequence[str], *, verify: bool) -> "ds.Dataset":
+    def open_many(self, ids: Sequence[str], *, verify: bool, as_stored: bool) -> "ds.Dataset":
         """See the port."""
         from quantlab_assets.adapters.objects.parquet import dataset
 
         found = self.get_artifacts(ids)
-        name, version = _one_kind(found)
-        paths = self.checked_files(found, verify=verify)
-        try:
-            schema = self._types.get(name, version).schema
-        except (NotFound, ValidationFailed):
-            # A type this program no longer knows: its files say themselves what they hold.
-            schema = None
-        return dataset([str(path) for path in paths], schema)
+        name = _one_type(found)
+        if as_stored:
+            _one_version(found)
+        paths = [str(path) for path in self.checked_files(found, verify=verify)]
+        newest = self._type_to_read_as(name, found, as_stored=as_stored)
+        if newest is None:
+            # Of what this program does not know the files say themselves what they hold.
+            return dataset(paths, None)
+        if all(one.schema_version == newest.schema_version for one in found):
+            return dataset(paths, newest.schema)
+
+        import polars as pl
+        import pyarrow.dataset as ds
+
+        from quantlab_assets.domain.artifacts.upgrade import to_arrow, upgraded
+
+        parts: list[ds.Dataset] = []
+        for version, start, stop in _runs(found):
+            if version == newest.schema_version:
+                parts.append(dataset(paths[start:stop], newest.schema))
+                continue
+            stored = dataset(paths[start:stop], newest.version(version).schema).to_table()
+            rows = pl.DataFrame(pl.from_arrow(stored)).lazy()
+            counts = [one.row_count for one in found[start:stop]]
+            parts.append(ds.dataset(to_arrow(upgraded(rows, newest, version, counts), newest)))
+        return ds.dataset(parts)
 
     def read_verified(self, ids: Sequence[str], columns: Sequence[str] | None) -> "pl.DataFrame":
         """See the port. Polars reads many small files three times as fast as Arrow does."""
         import polars as pl
 
         found = self.get_artifacts(ids)
-        _one_kind(found)
+        newest = self._type_to_read_as(_one_type(found), found, as_stored=False)
         paths = self.checked_files(found, verify=True)
         try:
-            scan = pl.scan_parquet(paths, hive_partitioning=False, glob=False)
-            return (scan if columns is None else scan.select(columns)).collect()
+            parts: list[pl.DataFrame] = []
+            for version, start, stop in _runs(found):
+                scan = pl.scan_parquet(paths[start:stop], hive_partitioning=False, glob=False)
+                if newest is None or version == newest.schema_version:
+                    parts.append((scan if columns is None else scan.select(columns)).collect())
+                    continue
+                from quantlab_assets.domain.artifacts.upgrade import upgraded
+
+                counts = [one.row_count for one in found[start:stop]]
+                parts.append(upgraded(scan, newest, version, counts, columns))
+            return pl.concat(parts)
         except pl.exceptions.ColumnNotFoundError as error:
             raise ValidationFailed(f"no such column: {str(error).splitlines()[0]}") from error
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -225,6 +256,25 @@ class Reader:
                 f"artifacts whose bytes match their hash cannot be read as Parquet:"
                 f" {str(error).splitlines()[0]}"
             ) from error
+
+    def _type_to_read_as(
+        self, name: str, found: Sequence[Artifact], *, as_stored: bool
+    ) -> ArtifactType | None:
+        """The type whose rows readers get; None for one that this program does not know.
+
+        Raises `ValidationFailed` for a version that is not known, since nothing says how its rows
+        become those of the newest.
+        """
+        try:
+            if as_stored:
+                return self._types.get(name, found[0].schema_version)
+            newest = self._types.get(name)
+        except (NotFound, ValidationFailed):
+            _one_version(found)
+            return None
+        for version in sorted({one.schema_version for one in found}):
+            newest.version(version)
+        return newest
 
     def checked_files(self, found: Sequence[Artifact], *, verify: bool) -> list[Path]:
         """The artifacts' files, sizes (or hashes) checked. Raises `IntegrityError`, `NotFound`."""
@@ -265,14 +315,32 @@ class Reader:
         return fault
 
 
-def _one_kind(found: Sequence[Artifact]) -> tuple[str, int]:
-    kinds = {(one.artifact_type, one.schema_version) for one in found}
-    if len(kinds) != 1:
-        names = ", ".join(f"{name} v{version}" for name, version in sorted(kinds))
+def _one_type(found: Sequence[Artifact]) -> str:
+    names = sorted({one.artifact_type for one in found})
+    if len(names) != 1:
         raise ValidationFailed(
-            f"artifacts opened together must be of one type and version: {names or 'none given'}"
+            f"artifacts opened together must be of one type: {', '.join(names) or 'none given'}"
         )
-    return kinds.pop()
+    return names[0]
+
+
+def _one_version(found: Sequence[Artifact]) -> None:
+    """What has no common version to be read as must have one already."""
+    versions = sorted({one.schema_version for one in found})
+    if len(versions) != 1:
+        raise ValidationFailed(
+            f"artifacts of {found[0].artifact_type} opened as they are stored must be of one"
+            f" schema version, not {', '.join(map(str, versions))}"
+        )
+
+
+def _runs(found: Sequence[Artifact]) -> list[tuple[int, int, int]]:
+    """Stretches of artifacts of one schema version: the version, the first, the one after."""
+    runs: list[tuple[int, int, int]] = []
+    for version, stretch in groupby(one.schema_version for one in found):
+        start = runs[-1][2] if runs else 0
+        runs.append((version, start, start + len(list(stretch))))
+    return runs
 
 
 def _filtered(query: Select[Any], where: ArtifactFilter) -> Select[Any]:

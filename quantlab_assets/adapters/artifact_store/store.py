@@ -182,13 +182,15 @@ class ParquetStore:
         with self.database.writing() as connection:
             transitions.tombstone(connection, artifact_id, reason, at=self._clock())
 
-    def open(self, artifact_id: str, *, verify: bool = False) -> "ds.Dataset":
+    def open(
+        self, artifact_id: str, *, verify: bool = False, as_stored: bool = False
+    ) -> "ds.Dataset":
         """See `ArtifactStore`."""
-        return self._reader.open_many([artifact_id], verify=verify)
+        return self._reader.open_many([artifact_id], verify=verify, as_stored=as_stored)
 
     def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
         """See `ArtifactStore`."""
-        return self._reader.open_many(artifact_ids, verify=verify)
+        return self._reader.open_many(artifact_ids, verify=verify, as_stored=False)
 
     def read_verified(
         self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None

@@ -42,10 +42,18 @@ from quantlab_assets.domain.artifacts.records import (
     PublishResult,
     Unset,
 )
-from quantlab_assets.domain.errors import Conflict, ValidationFailed
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
 from quantlab_assets.domain.time_us import to_us
 
-_Key = tuple[str, int, str]
+_Key = tuple[str, str]
+"""Type and logical key: of all schema versions together one artifact is active."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    artifact_id: str
+    schema_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +76,14 @@ class Recording:
     """
 
     def __init__(
-        self, requests: Sequence[PublishRequest], heads: Sequence[HeadReplacement], now: datetime
+        self,
+        requests: Sequence[PublishRequest],
+        heads: Sequence[HeadReplacement],
+        types: TypeRegistry,
+        now: datetime,
     ) -> None:
         self.now = now
+        self._types = types
         self._requests = requests
         self._heads = heads
         self._looked: list[Artifact] = []
@@ -97,11 +110,14 @@ class Recording:
         there = artifacts_by_id(connection, (one.artifact_id for one in made))
         active = self._check(connection, made, 0, there)
         self._check_head_expectations(connection, made)
+        newer = _newer_versions(made, active)
+        self._refuse_heads_of_earlier_versions(made, newer)
 
-        replaced = _replaced(made, active)
+        replaced = _replaced(made, active, newer)
         _set_superseded(connection, [old for several in replaced.values() for old in several])
-        deduped = self._write_artifacts(connection, drafts, there)
-        self._write_supersedes(connection, replaced)
+        _set_superseded(connection, list(newer))
+        deduped = self._write_artifacts(connection, drafts, there, newer)
+        self._write_supersedes(connection, replaced, newer, there)
         ids = self._write_publications(connection, made, deduped)
         self._write_lineage(connection, ids)
         self._write_sources(connection, ids)
@@ -115,6 +131,7 @@ class Recording:
                 publication_id=ids[i],
                 deduped=deduped[i],
                 superseded=replaced.get(one.artifact_id, ()),
+                superseded_by=newer.get(one.artifact_id),
             )
             for i, one in enumerate(made)
         ]
@@ -125,13 +142,14 @@ class Recording:
         made: Sequence[Artifact],
         start: int,
         there: Mapping[str, Artifact],
-    ) -> dict[_Key, list[str]]:
+    ) -> dict[_Key, list[_Active]]:
         """Check the batch from position `start` on; returns what is active under its keys."""
-        active = _active_by_key(connection, made[start:])
+        active = _active_by_key(connection, map(_key, made[start:]))
         _refuse_tombstoned(there)
         _refuse_rivals(made)
         for request, one in zip(self._requests[start:], made[start:], strict=False):
-            _check_expected_active(request, one, active.get(_key(one), []))
+            ids = [held.artifact_id for held in active.get(_key(one), ())]
+            _check_expected_active(request, one, ids)
         _check_inputs(connection, self._requests, made, start)
         return active
 
@@ -146,6 +164,17 @@ class Recording:
                     " read it again, then publish again"
                 )
 
+    def _refuse_heads_of_earlier_versions(
+        self, made: Sequence[Artifact], newer: Mapping[str, str]
+    ) -> None:
+        for request, one in zip(self._requests, made, strict=True):
+            if request.head is not None and one.artifact_id in newer:
+                raise Conflict(
+                    f"{one.artifact_type} {one.logical_key}: {newer[one.artifact_id]} of a newer"
+                    f" schema version is active, so one of version {one.schema_version} cannot be"
+                    f" in the head of {request.head.asset} {request.head.partition!r}"
+                )
+
     def _members(self, ref: PartitionRef, made: Sequence[Artifact]) -> frozenset[str]:
         return frozenset(
             one.artifact_id
@@ -154,9 +183,14 @@ class Recording:
         )
 
     def _write_artifacts(
-        self, connection: Connection, drafts: Sequence[Draft], there: Mapping[str, Artifact]
+        self,
+        connection: Connection,
+        drafts: Sequence[Draft],
+        there: Mapping[str, Artifact],
+        newer: Mapping[str, str],
     ) -> list[bool]:
-        """Insert what is new, bring back what is known; says for each draft if it was known."""
+        """Insert what is new, bring back what is known, but for what has a newer version; says for
+        each draft if it was known."""
         sequence = connection.execute(select(func.max(artifacts.c.sequence))).scalar_one() or 0
         new: dict[str, dict[str, Any]] = {}
         known: list[dict[str, Any]] = []
@@ -169,10 +203,11 @@ class Recording:
             if before is None and not draft.has_new_file:
                 raise FileNeeded
             if before is None:
-                row = _artifact_row(one, sequence + len(new) + 1)
+                status = "superseded" if one.artifact_id in newer else "active"
+                row = {**_artifact_row(one, sequence + len(new) + 1), "status": status}
                 new.setdefault(one.artifact_id, row)
                 continue
-            if before.status == "superseded":
+            if before.status == "superseded" and one.artifact_id not in newer:
                 known.append({"id": one.artifact_id})
             if draft.has_new_file:
                 files.append({"id": one.artifact_id, "hash": one.file_hash, "bytes": one.file_size})
@@ -193,12 +228,21 @@ class Recording:
         return deduped
 
     def _write_supersedes(
-        self, connection: Connection, replaced: Mapping[str, Sequence[str]]
+        self,
+        connection: Connection,
+        replaced: Mapping[str, Sequence[str]],
+        newer: Mapping[str, str],
+        there: Mapping[str, Artifact],
     ) -> None:
+        pairs = [(new, old, "republished") for new, several in replaced.items() for old in several]
+        pairs += [
+            (new, old, "earlier_version")
+            for old, new in newer.items()
+            if old not in there or there[old].status == "active"
+        ]
         rows = [
-            {"new_id": new, "old_id": old, "at": to_us(self.now), "reason": "republished"}
-            for new, several in replaced.items()
-            for old in several
+            {"new_id": new, "old_id": old, "at": to_us(self.now), "reason": reason}
+            for new, old, reason in pairs
         ]
         if rows:
             connection.execute(supersedes.insert(), rows)
@@ -305,19 +349,39 @@ class Recording:
             )
         gone = _active_without_head(connection, before - {one.artifact_id for one in made})
         if gone:
-            _set_superseded(connection, gone)
+            successors = self._successors(connection, gone)
+            _set_superseded(connection, [old.artifact_id for old in gone])
             connection.execute(
                 supersedes.insert(),
                 [
                     {
-                        "new_id": None,
-                        "old_id": old,
+                        "new_id": (new := successors.get(old.artifact_id)),
+                        "old_id": old.artifact_id,
                         "at": to_us(self.now),
-                        "reason": "not_produced",
+                        "reason": "not_produced" if new is None else "republished",
                     }
                     for old in gone
                 ],
             )
+
+    def _successors(self, connection: Connection, gone: Sequence[Artifact]) -> dict[str, str]:
+        """For what left its head: what is active under the key that its type's newer version has
+        for its data. That a key's grammar changed must not look as if nothing was produced."""
+        new_keys: dict[str, _Key] = {}
+        for old in gone:
+            try:
+                newest = self._types.get(old.artifact_type)
+                key = newest.key_from(old.schema_version, old.logical_key)
+            except (NotFound, ValidationFailed):
+                continue  # Of a type or version that this program does not know.
+            if newest.schema_version != old.schema_version and key is not None:
+                new_keys[old.artifact_id] = (old.artifact_type, key)
+        active = _active_by_key(connection, new_keys.values())
+        return {
+            old: active[key][-1].artifact_id
+            for old, key in new_keys.items()
+            if any(held.artifact_id != old for held in active.get(key, ()))
+        }
 
 
 def _check_heads(requests: Sequence[PublishRequest], heads: Sequence[HeadReplacement]) -> None:
@@ -367,25 +431,28 @@ def _check_request(request: PublishRequest) -> None:
 
 
 def _key(artifact: Artifact) -> _Key:
-    return artifact.artifact_type, artifact.schema_version, artifact.logical_key
+    return artifact.artifact_type, artifact.logical_key
 
 
-def _active_by_key(connection: Connection, made: Sequence[Artifact]) -> dict[_Key, list[str]]:
-    keys: dict[tuple[str, int], list[str]] = {}
-    for one in made:
-        keys.setdefault((one.artifact_type, one.schema_version), []).append(one.logical_key)
-    active: dict[_Key, list[str]] = {}
-    for (artifact_type, version), several in keys.items():
+def _active_by_key(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, list[_Active]]:
+    """What is active under the keys, of whichever schema version, in the order it came."""
+    by_type: dict[str, list[str]] = {}
+    for artifact_type, logical_key in keys:
+        by_type.setdefault(artifact_type, []).append(logical_key)
+    active: dict[_Key, list[_Active]] = {}
+    for artifact_type, several in by_type.items():
         for some in in_lists(several):
-            found = select(artifacts.c.logical_key, artifacts.c.artifact_id).where(
+            found = select(
+                artifacts.c.logical_key, artifacts.c.artifact_id, artifacts.c.schema_version
+            ).where(
                 artifacts.c.artifact_type == artifact_type,
                 artifacts.c.logical_key.in_(some),
-                artifacts.c.schema_version == version,
                 artifacts.c.status == "active",
             )
             for row in connection.execute(found.order_by(artifacts.c.sequence)):
-                key = (artifact_type, version, row.logical_key)
-                active.setdefault(key, []).append(row.artifact_id)
+                active.setdefault((artifact_type, row.logical_key), []).append(
+                    _Active(row.artifact_id, row.schema_version)
+                )
     return active
 
 
@@ -476,15 +543,43 @@ def _head(connection: Connection, ref: PartitionRef) -> frozenset[str] | None:
     return frozenset(one for one in members if one is not None) if members else None
 
 
+def _newer_versions(
+    made: Sequence[Artifact], active: Mapping[_Key, Sequence[_Active]]
+) -> dict[str, str]:
+    """For artifacts of a schema version older than what is active under their key: what is.
+
+    An earlier version never displaces a newer one: readers would silently lose what it added.
+    """
+    newer: dict[str, str] = {}
+    for one in made:
+        if not one.keeps_many:
+            newest = max(active.get(_key(one), ()), key=_by_version, default=None)
+            if newest is not None and newest.schema_version > one.schema_version:
+                newer[one.artifact_id] = newest.artifact_id
+    return newer
+
+
+def _by_version(held: _Active) -> int:
+    return held.schema_version
+
+
 def _replaced(
-    made: Sequence[Artifact], active: Mapping[_Key, Sequence[str]]
+    made: Sequence[Artifact],
+    active: Mapping[_Key, Sequence[_Active]],
+    newer: Mapping[str, str],
 ) -> dict[str, tuple[str, ...]]:
     """What each artifact takes the place of."""
     return {
         one.artifact_id: others
         for one in made
-        if not one.keeps_many
-        and (others := tuple(i for i in active.get(_key(one), ()) if i != one.artifact_id))
+        if not one.keeps_many and one.artifact_id not in newer
+        if (
+            others := tuple(
+                held.artifact_id
+                for held in active.get(_key(one), ())
+                if held.artifact_id != one.artifact_id
+            )
+        )
     }
 
 
@@ -498,20 +593,17 @@ def _set_superseded(connection: Connection, ids: Sequence[str]) -> None:
         )
 
 
-def _active_without_head(connection: Connection, ids: Iterable[str]) -> list[str]:
-    found: list[str] = []
-    for some in in_lists(sorted(ids)):
-        held = select(partition_heads.c.artifact_id).where(partition_heads.c.artifact_id.in_(some))
-        found += connection.scalars(
-            select(artifacts.c.artifact_id)
-            .where(
-                artifacts.c.artifact_id.in_(some),
-                artifacts.c.status == "active",
-                artifacts.c.artifact_id.not_in(held),
+def _active_without_head(connection: Connection, ids: Iterable[str]) -> list[Artifact]:
+    candidates = sorted(ids)
+    held: set[str] = set()
+    for some in in_lists(candidates):
+        held.update(
+            connection.scalars(
+                select(partition_heads.c.artifact_id).where(partition_heads.c.artifact_id.in_(some))
             )
-            .order_by(artifacts.c.artifact_id)
         )
-    return found
+    left = artifacts_by_id(connection, (one for one in candidates if one not in held))
+    return [left[one] for one in candidates if one in left and left[one].status == "active"]
 
 
 def _artifact_row(one: Artifact, sequence: int) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def in_canonical_order(table: pa.Table, artifact_type: ArtifactType) -> bool:
     if rows < 2:
         return True
     tied: Array | None = None
-    for name in _order(artifact_type):
+    for name in artifact_type.order:
         above, equal = _neighbours(_one_array(table.column(name)))
         if above is not None and bool((above if tied is None else above & tied).any()):
             return False
@@ -61,11 +61,6 @@ def in_canonical_order(table: pa.Table, artifact_type: ArtifactType) -> bool:
             if not tied.any():
                 return True
     return True
-
-
-def _order(artifact_type: ArtifactType) -> list[str]:
-    rest = [name for name in artifact_type.schema.names if name not in artifact_type.sort_keys]
-    return [*artifact_type.sort_keys, *rest]
 
 
 def _check_names(table: pa.Table, artifact_type: ArtifactType) -> None:
@@ -210,7 +205,7 @@ def _neighbours(array: pa.Array) -> tuple[Array | None, Array | None]:
 
 def _sorted(table: pa.Table, artifact_type: ArtifactType) -> pa.Table:
     ranks: list[pa.Array] = []
-    for name in _order(artifact_type):
+    for name in artifact_type.order:
         array = _one_array(table.column(name))
         if array.null_count:
             # False before True: a column of its own puts the nulls first.

@@ -137,12 +137,17 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """What a publish came to. `deduped`: the artifact was there already, only the event is new."""
+    """What a publish came to. `deduped`: the artifact was there already, only the event is new.
+
+    `superseded_by`: the key has this artifact of a newer schema version, which stays the active
+    one; what was published is stored, and superseded by it.
+    """
 
     artifact: Artifact
     publication_id: int
     deduped: bool
     superseded: tuple[str, ...] = ()
+    superseded_by: str | None = None
 
     @property
     def artifact_id(self) -> str:

@@ -38,22 +38,26 @@ class TypeRegistry:
         return known
 
     def register(self, artifact_type: ArtifactType) -> None:
-        """Add a type. Raises `ValidationFailed` if the name is taken or not a safe path segment."""
+        """Add a type, with the earlier versions that its upgrade names.
+
+        Raises `ValidationFailed` if the name is taken or not a safe path segment, or the upgrade
+        does not give what the type declares.
+        """
         _add(self._types, artifact_type)
 
     def get(self, name: str, schema_version: int | None = None) -> ArtifactType:
-        """The type of that name. Raises `NotFound`, or `ValidationFailed` for another version."""
-        found = self._types.get(name)
-        if found is None:
+        """The type of that name: its newest version, or the one asked for.
+
+        Raises `NotFound`, or `ValidationFailed` for a version that is not known.
+        """
+        newest = self._types.get(name)
+        if newest is None:
             known = ", ".join(sorted(self._types))
             raise NotFound(f"unknown artifact type {name!r}; known: {known}")
-        if schema_version is not None and schema_version != found.schema_version:
-            raise ValidationFailed(
-                f"{name}: schema version {schema_version} is not known, only {found.schema_version}"
-            )
-        return found
+        return newest if schema_version is None else newest.version(schema_version)
 
     def __iter__(self) -> Iterator[ArtifactType]:
+        """The newest version of each type."""
         return iter(self._types.values())
 
 
@@ -64,6 +68,10 @@ def _add(known: dict[str, ArtifactType], artifact_type: ArtifactType) -> None:
         )
     if artifact_type.name in known:
         raise ValidationFailed(f"artifact type {artifact_type.name!r} is registered already")
+    if artifact_type.upgrade is not None:
+        from quantlab_assets.domain.artifacts.upgrade import check_upgrades
+
+        check_upgrades(artifact_type)
     known[artifact_type.name] = artifact_type
 
 
