@@ -9,14 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from quantlab_assets.defs.assets import (
-    alerts,
-    candles,
-    coverage,
-    experiments,
-    projections,
-    telegram,
-)
+from quantlab_assets.defs import assets
 from quantlab_assets.defs.checks import quality_checks, utc_now
 from quantlab_assets.defs.data.io_managers import ArtifactIOManager
 from quantlab_assets.defs.jobs import JOBS
@@ -24,20 +17,9 @@ from quantlab_assets.defs.resources import LakeResource, research_database
 from quantlab_assets.defs.schedules import SCHEDULES
 from quantlab_assets.defs.sensors import inbox_sensors
 from quantlab_assets.defs.upkeep import UPKEEP_JOBS, UPKEEP_SCHEDULES, superseded_inputs
+from quantlab_assets.lake.extensions import assets as own_assets
+from quantlab_assets.lake.extensions import named
 from quantlab_assets.settings import Settings
-
-ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [
-    telegram.telegram_exports,
-    telegram.telegram_messages,
-    alerts.alert_extraction,
-    candles.candle_files,
-    candles.ohlcv_slices,
-    coverage.coverage_analysis,
-    coverage.coverage_summary,
-    projections.research_projection,
-    experiments.experiment_execution,
-    experiments.experiment_report,
-]
 
 
 def build_defs(
@@ -47,17 +29,19 @@ def build_defs(
     clock: Callable[[], datetime] = utc_now,
 ) -> dg.Definitions:
     """The whole graph over the lake of `settings`; without them the environment decides at run
-    time. `sensors` replaces the graph's own, which are off; `clock` tells freshness the time.
+    time. Assets of the user's own module are part of it. `sensors` replaces the graph's own, which are off; `clock` tells freshness the time.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """
+    chosen = settings or Settings.from_environment()
+    own = [named(asset.body) for asset in own_assets(chosen.types_module) if asset.body]
     lake = LakeResource(root=str(settings.lake) if settings else None)
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[*dg.load_assets_from_package_module(assets, include_specs=True), *own],
         resources={
             "lake": lake,
             "io_manager": ArtifactIOManager(lake=lake),
-            "research": research_database(settings or Settings.from_environment()),
+            "research": research_database(chosen),
         },
         asset_checks=quality_checks(clock),
         jobs=[*JOBS, *UPKEEP_JOBS],

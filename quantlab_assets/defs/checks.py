@@ -12,6 +12,7 @@ import polars as pl
 
 from quantlab_assets.defs.data.metadata import table_value
 from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain import assets
 from quantlab_assets.handlers.data_quality import (
     ACCOUNTS,
     Quality,
@@ -39,41 +40,41 @@ def utc_now() -> datetime:
 def quality_checks(clock: Callable[[], datetime] = utc_now) -> list[dg.AssetChecksDefinition]:
     """All checks; `clock` tells freshness the time."""
 
-    @dg.asset_check(asset="telegram_messages")
+    @dg.asset_check(asset=assets.MESSAGES)
     def fresh(lake: LakeResource) -> dg.AssetCheckResult:
         """The newest message is at most three days old."""
         return _result(freshness(lake.lake.store, clock()))
 
-    @dg.asset_check(asset="alerts")
+    @dg.asset_check(asset=assets.ALERTS)
     def accounted_for(
         context: dg.AssetCheckExecutionContext, lake: LakeResource
     ) -> dg.AssetCheckResult:
         """Every message seen is a service message, ignored, calling or quarantined: exactly one."""
-        told = _told(context.instance, dg.AssetKey("alerts"))
+        told = _told(context.instance, dg.AssetKey(assets.ALERTS))
         return _result(accounting(lake.lake.store, told))
 
-    @dg.asset_check(asset="alert_events")
+    @dg.asset_check(asset=assets.ALERT_EVENTS)
     def events_are_distinct(lake: LakeResource) -> dg.AssetCheckResult:
         """No observation of a call is there twice."""
         key = ["alert_key", "event_kind", "event_ts_utc", "bot_message_id", "mint"]
-        return _result(duplicates(lake.lake.store, "alert_events", "event_ts_utc", key))
+        return _result(duplicates(lake.lake.store, assets.ALERT_EVENTS, "event_ts_utc", key))
 
-    @dg.asset_check(asset="alerts_quarantine")
+    @dg.asset_check(asset=assets.ALERTS_QUARANTINE)
     def few_are_quarantined(lake: LakeResource) -> dg.AssetCheckResult:
         """On no day is more than a fifth of what looks like a call quarantined."""
         return _result(quarantine_share(lake.lake.store))
 
-    @dg.asset_check(asset="ohlcv_slices")
+    @dg.asset_check(asset=assets.SLICES)
     def few_slices_are_poor(lake: LakeResource) -> dg.AssetCheckResult:
         """On no day are more than half of the slices too full of holes to rely on."""
         return _result(poor_slices(lake.lake.store))
 
-    @dg.asset_check(asset="alert_forward_coverage")
+    @dg.asset_check(asset=assets.FORWARD_COVERAGE)
     def calls_are_covered(lake: LakeResource) -> dg.AssetCheckResult:
         """Of each day's calls, four in five have good candles for a day after the call."""
         return _result(coverage(lake.lake.store))
 
-    @dg.asset_check(asset="coverage_summary")
+    @dg.asset_check(asset=assets.COVERAGE_SUMMARY)
     def every_day_is_counted(lake: LakeResource) -> dg.AssetCheckResult:
         """The summary counts the calls of every day that has coverage, as they are now."""
         return _result(counted_days(lake.lake.store))

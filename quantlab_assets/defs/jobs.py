@@ -1,32 +1,22 @@
-"""What sensors, schedules and the launchpad start: named selections of assets."""
+"""What sensors, schedules and the launchpad start: the assets whose rows name the job."""
 
 import dagster as dg
 
-MESSAGES_AND_ALL_AFTER = (
-    "telegram_messages",
-    "alerts",
-    "alert_events",
-    "alerts_quarantine",
-    "ohlcv_slices",
-    "alert_forward_coverage",
-    "coverage_gaps",
-)
-SLICES_AND_ALL_AFTER = ("ohlcv_slices", "alert_forward_coverage", "coverage_gaps")
-OVER_ALL_DAYS = ("coverage_summary", "research_projection")
+from quantlab_assets.defs.asset_rows import in_job
 
 ingestion = dg.define_asset_job(
     "ingestion",
-    selection=dg.AssetSelection.assets(*MESSAGES_AND_ALL_AFTER),
+    selection=in_job("ingestion"),
     description="Days from their messages to their coverage.",
 )
 slices_and_coverage = dg.define_asset_job(
     "slices_and_coverage",
-    selection=dg.AssetSelection.assets(*SLICES_AND_ALL_AFTER),
+    selection=in_job("slices_and_coverage"),
     description="Slices and coverage of days whose alerts are there: after new candles.",
 )
 over_all_days = dg.define_asset_job(
     "over_all_days",
-    selection=dg.AssetSelection.assets(*OVER_ALL_DAYS),
+    selection=in_job("over_all_days"),
     description="What is made from all days at once: the coverage summary, the projection.",
 )
 

@@ -13,6 +13,7 @@ import dagster as dg
 from quantlab_assets.defs.jobs import ingestion, slices_and_coverage
 from quantlab_assets.defs.partitions import day_range_tags, days_there_are
 from quantlab_assets.defs.resources import CandleFileCheck, LakeResource
+from quantlab_assets.domain.assets import MESSAGES, SLICES
 from quantlab_assets.handlers.ingest.changed_days import (
     days_calling,
     days_with_new_messages,
@@ -95,7 +96,7 @@ def telegram_tick(
         source = lake.telegram_file(file.path)
         refused += [RefusedFile(file, refusal.reason) for refusal in source.refused()]
         for export in source.exports():
-            days = days_with_new_messages(lake.lake.store, "telegram_messages", source)
+            days = days_with_new_messages(lake.lake.store, MESSAGES, source)
             read.append(ReadFile(file, export.content, days))
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=True)
 
@@ -134,7 +135,7 @@ def candle_tick(
         unseen = [day for day in called if day not in compared]
         changed: tuple[date, ...] = ()
         if unseen:
-            changed = days_with_new_slices(store, "ohlcv_slices", folder, unseen, window)
+            changed = days_with_new_slices(store, SLICES, folder, unseen, window)
         compared.update((day, day in changed) for day in unseen)
         read.append(ReadFile(file, _content(check), tuple(d for d in called if compared[d])))
     return decide(memory, listing, read, refused, span=days_there_are(), day_before=False)

@@ -15,6 +15,7 @@ import dagster as dg
 
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifacts.identity import content_digest
+from quantlab_assets.domain.assets import REPORT
 from quantlab_assets.domain.experiments.records import ExperimentFilter
 from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 
@@ -155,7 +156,7 @@ def newly_stale(
 
 @dg.sensor(
     minimum_interval_seconds=600,
-    asset_selection=dg.AssetSelection.assets("experiment_report"),
+    asset_selection=dg.AssetSelection.assets(REPORT),
     description="Notes on the report of each completed experiment which of its inputs were "
     "replaced since. Starts nothing: the frozen inputs stay what the experiment is about.",
 )
@@ -164,7 +165,7 @@ def superseded_inputs(context: dg.SensorEvaluationContext, lake: LakeResource) -
     news, told = newly_stale(lake.lake.tracker, json.loads(context.cursor or "{}"))
     events = [
         dg.AssetObservation(
-            "experiment_report",
+            REPORT,
             partition=experiment_id,
             description=f"{len(replaced)} of its inputs were replaced; to run it on the new ones: "
             f"quantlab experiments rerun {experiment_id}",

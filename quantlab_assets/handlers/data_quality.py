@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from quantlab_assets.domain import assets
 from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
@@ -50,7 +51,7 @@ class Quality:
 
 def freshness(store: ArtifactStore, now: datetime, allowed: timedelta = FRESH_FOR) -> Quality:
     """Whether the newest message is at most `allowed` old. An empty lake has nothing to be old."""
-    heads = _heads(store, "telegram_messages")
+    heads = _heads(store, assets.MESSAGES)
     newest = max(
         ((a.max_ts, day) for day, head in heads.items() for a in head if a.max_ts), default=None
     )
@@ -70,18 +71,18 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
     and what was seen, calls and is quarantined must be what the lake holds. Days of which nothing
     was told are counted, not judged; nor is the quarantine of days for which it was never made.
     """
-    days = sorted(_heads(store, "alerts"))
-    calling = _messages(store, "alerts", "alert_ts_utc", "alert_chat_id", "alert_message_id")
-    doubtful = _messages(store, "alerts_quarantine", "ts_utc", "chat_id", "message_id")
+    days = sorted(_heads(store, assets.ALERTS))
+    calling = _messages(store, assets.ALERTS, "alert_ts_utc", "alert_chat_id", "alert_message_id")
+    doubtful = _messages(store, assets.ALERTS_QUARANTINE, "ts_utc", "chat_id", "message_id")
     held = {
         "messages_seen": _by_day(
-            _messages(store, "telegram_messages", "ts_utc", "chat_id", "message_id")
+            _messages(store, assets.MESSAGES, "ts_utc", "chat_id", "message_id")
         ),
         "calling": _by_day(calling),
         # A message with a good call and a bad one is a calling message.
         "quarantined": _by_day(doubtful.join(calling, on=["day", "chat", "message"], how="anti")),
     }
-    quarantined = _heads(store, "alerts_quarantine")
+    quarantined = _heads(store, assets.ALERTS_QUARANTINE)
     failing = []
     for day in days:
         if day not in told:
@@ -107,7 +108,7 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
 
 def quarantine_share(store: ArtifactStore, most: float = MOST_QUARANTINED) -> Quality:
     """Days of whose would-be calls more than `most` were quarantined; rows against rows."""
-    quarantined, calls = _rows(store, "alerts_quarantine"), _rows(store, "alerts")
+    quarantined, calls = _rows(store, assets.ALERTS_QUARANTINE), _rows(store, assets.ALERTS)
     failing = []
     for day, rows in sorted(quarantined.items()):
         share = rows / (rows + calls.get(day, 0)) if rows else 0.0
@@ -143,7 +144,7 @@ def poor_slices(store: ArtifactStore, most: float = MOST_POOR) -> Quality:
     """Days of whose slices more than `most` are graded poor."""
     failing = []
     slices = poor = 0
-    for day, head in _heads(store, "ohlcv_slices").items():
+    for day, head in _heads(store, assets.SLICES).items():
         bad = sum(artifact.tags.get("grade") == "poor" for artifact in head)
         slices, poor = slices + len(head), poor + bad
         if bad > most * len(head):
@@ -171,7 +172,7 @@ def coverage(store: ArtifactStore, least: float = LEAST_COVERED) -> Quality:
 def counted_days(store: ArtifactStore) -> Quality:
     """Days whose coverage the summary does not count, or counts no longer rightly."""
     held = dict(_coverage(store).select("day", "calls").iter_rows())
-    summary = _frame(store, "coverage_summary")
+    summary = _frame(store, assets.COVERAGE_SUMMARY)
     counted: dict[date, int] = {}
     if summary is not None:
         at_horizon = summary.filter(pl.col("horizon_h") == HORIZON_H)
@@ -203,7 +204,7 @@ def _frame(store: ArtifactStore, asset: str) -> pl.LazyFrame | None:
 
 def _coverage(store: ArtifactStore) -> pl.DataFrame:
     """Calls by day: all, those whose horizon has passed, and of these those with good candles."""
-    rows = _frame(store, "alert_forward_coverage")
+    rows = _frame(store, assets.FORWARD_COVERAGE)
     if rows is None:
         counts = dict.fromkeys(("calls", "due", "good"), pl.Int64)
         return pl.DataFrame(schema={"day": pl.Date, **counts})

@@ -8,17 +8,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantlab_assets.domain.artifacts.records import ArtifactFilter, Provenance
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
+from quantlab_assets.domain.assets import Assets
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
+from quantlab_assets.lake.extensions import artifact_types, assets
 from quantlab_assets.settings import (
     GRADES_VARIABLE,
     TIMEZONE_VARIABLE,
-    TYPES_VARIABLE,
     WINDOW_VARIABLE,
     Settings,
 )
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.given import GivenExport, GivenFiles
     from quantlab_assets.adapters.telegram.intake import Intake
     from quantlab_assets.adapters.telegram.retry import Retried
-    from quantlab_assets.domain.artifacts.type import ArtifactType
     from quantlab_assets.domain.slices.slices import Grading, SliceWindow
     from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
     from quantlab_assets.domain.telegram.rules import Rules
@@ -56,6 +55,11 @@ class Lake:
         self.settings = settings
         self.types = TypeRegistry(partial(artifact_types, settings.types_module))
         self._create = create
+
+    @cached_property
+    def assets(self) -> Assets:
+        """The assets of the lab, and those of the user's own module."""
+        return assets(self.settings.types_module)
 
     def __repr__(self) -> str:
         return f"Lake({str(self.settings.lake)!r})"
@@ -457,7 +461,7 @@ class Lake:
         """The projection of all that is active, built first if the lake has changed since."""
         from quantlab_assets.handlers.projections import build_research
 
-        return build_research(self.projections)
+        return build_research(self.projections, self.assets)
 
     @contextmanager
     def query_session(
@@ -529,31 +533,6 @@ def open_lake(lake: str | Path | Settings | None = None, *, create: bool = False
             f"{settings.lake}"
         )
     return Lake(settings, create=create)
-
-
-def artifact_types(module: str | None) -> "list[ArtifactType]":
-    """The seed types, and those that a user's module lists as `ARTIFACT_TYPES`.
-
-    Raises `ValidationFailed` if the module cannot be imported, or lists something else.
-    """
-    from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
-    from quantlab_assets.domain.artifacts.type import ArtifactType
-
-    if module is None:
-        return list(SEED_TYPES)
-    try:
-        named = import_module(module)
-    except Exception as error:  # Whatever somebody's module may raise.
-        raise ValidationFailed(
-            f"{TYPES_VARIABLE}: cannot import {module!r}: {type(error).__name__}: {error};"
-            " install it, or put its folder on PYTHONPATH"
-        ) from error
-    own = getattr(named, "ARTIFACT_TYPES", None)
-    if not isinstance(own, list | tuple) or not all(isinstance(one, ArtifactType) for one in own):
-        raise ValidationFailed(
-            f"{TYPES_VARIABLE}: {module} must have ARTIFACT_TYPES, a list of ArtifactType"
-        )
-    return [*SEED_TYPES, *own]
 
 
 def _utc(moment: datetime, name: str) -> datetime:

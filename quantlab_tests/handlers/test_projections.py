@@ -8,9 +8,9 @@ import pytest
 
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.handlers.projections import (
-    RESEARCH_TABLES,
     build_research,
     research_request,
+    research_tables,
 )
 from quantlab_assets.ports.projection_builder import (
     ArtifactSelector,
@@ -41,7 +41,7 @@ def test_the_research_projection_holds_all_that_is_active(lab: Lab) -> None:
     publish_candles(lab.store, RUNNER, line(1, 3))
     projection = build_research(lab.projections)
     assert projection.projection_id == "research"
-    assert set(projection.rows) == {table.name for table in RESEARCH_TABLES}
+    assert set(projection.rows) == {table.name for table in research_tables()}
     assert projection.rows["alerts"] == 1
     assert projection.rows["ohlcv_slices"] == 60
     assert projection.rows["experiment_trades"] == 0
@@ -129,9 +129,9 @@ def test_a_named_projection_chooses_anew_when_it_is_rebuilt(lab: Lab) -> None:
 
 def test_a_research_layout_needs_its_tables(tmp_path: Path) -> None:
     lab = real_lab(tmp_path)
-    without = replace(research_request(), tables=RESEARCH_TABLES[1:])
+    without = replace(research_request(), tables=research_tables()[1:])
     with pytest.raises(ValidationFailed, match="needs a table alerts"):
         lab.projections.build(without)
     taken = ProjectionTable("lineage", "alerts_v1")
     with pytest.raises(ValidationFailed, match="one of that name"):
-        lab.projections.build(replace(research_request(), tables=(*RESEARCH_TABLES, taken)))
+        lab.projections.build(replace(research_request(), tables=(*research_tables(), taken)))

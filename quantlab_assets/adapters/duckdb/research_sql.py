@@ -15,10 +15,18 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb.identifiers import quoted, text_literal
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.assets import (
+    ALERTS,
+    ASSETS,
+    FORWARD_COVERAGE,
+    METRICS,
+    SLICES,
+    TRADES,
+)
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
 
-CANDLES: Final = "ohlcv_slices"
+CANDLES: Final = SLICES
 """The table of candles in a request of this layout."""
 
 STORED_SCHEMA: Final = "stored"
@@ -30,11 +38,7 @@ STORED: Final = (STORED_CANDLES, COUNTS)
 """Where the rows of `ohlcv_slices` are, and the flag they have there."""
 
 NEEDED: Final[Mapping[str, str]] = {
-    "alerts": "alerts_v1",
-    CANDLES: OHLCV_SLICE.name,
-    "alert_forward_coverage": "alert_forward_coverage",
-    "experiment_trades": "experiment_trades",
-    "experiment_metrics": "experiment_metrics",
+    name: ASSETS.type_of(name) for name in (ALERTS, CANDLES, FORWARD_COVERAGE, TRADES, METRICS)
 }
 """The tables that views and macros are made of, with the types they hold."""
 

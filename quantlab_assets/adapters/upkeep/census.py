@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase
 from quantlab_assets.adapters.manifest.tables import artifacts, experiments
+from quantlab_assets.domain.assets import ALERTS, ASSETS
 from quantlab_assets.domain.time_us import from_us
 
 
@@ -53,7 +54,7 @@ def take_census(database: ManifestDatabase) -> Census:
     )
     newest = (
         select(func.max(artifacts.c.max_ts))
-        .where(artifacts.c.artifact_type == "alerts_v1")
+        .where(artifacts.c.artifact_type == ASSETS.type_of(ALERTS))
         .where(artifacts.c.status == "active")
     )
     with database.reading() as connection:

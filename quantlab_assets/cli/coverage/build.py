@@ -13,9 +13,8 @@ from quantlab_assets.cli.shell.output import (
     say,
     write_records,
 )
+from quantlab_assets.domain.assets import COVERAGE_SUMMARY
 
-ANALYSED: Final = ("alert_forward_coverage", "coverage_gaps")
-SUMMARY: Final = "coverage_summary"
 GRADES: Final = ("good", "partial", "poor", "none")
 
 _BUILT: Final = (
@@ -50,17 +49,18 @@ def build(session: Session, first: date | None, last: date | None, output_format
     from quantlab_assets.handlers.slices.plan import days_to_analyse
 
     days = days_to_analyse(lake.store, first, last)
+    analysed = lake.assets.of(job="slices_and_coverage", group="coverage")
     by_day: dict[date, dict[str, Any]] = {}
     if days:
         with show_progress() as progress, open_graph(lake.settings) as graph:
             for begin, end in contiguous(days):
                 progress.say(f"coverage of {begin} to {end}")
-                run = graph.materialize(ANALYSED, days=(begin, end))
+                run = graph.materialize(analysed, days=(begin, end))
                 for one in graph.figures(run):
                     day = date.fromisoformat(one.partition)
                     by_day.setdefault(day, {"day": day}).update(one.numbers)
             progress.say("summing up")
-            graph.materialize([SUMMARY])
+            graph.materialize([COVERAGE_SUMMARY])
     else:
         say("no day there has slices; make them with: quantlab slices export")
     records = [

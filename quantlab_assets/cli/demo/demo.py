@@ -30,24 +30,6 @@ if TYPE_CHECKING:
 DEFAULT_LAKE: Final = Path("quantlab-demo")
 SAMPLE_EXPORT: Final = Path("telegram", "result.json")
 
-BY_DAY: Final = (
-    "telegram_messages",
-    "alerts",
-    "alert_events",
-    "alerts_quarantine",
-    "ohlcv_slices",
-    "alert_forward_coverage",
-    "coverage_gaps",
-)
-OVER_ALL_DAYS: Final = ("coverage_summary", "research_projection")
-BY_EXPERIMENT: Final = (
-    "experiment_trades",
-    "experiment_metrics",
-    "experiment_curves",
-    "experiment_diagnostics",
-    "experiment_report",
-)
-
 NO_CANDLE_FILE: Final = frozenset({"empty_file", "unknown_shape", "unreadable_file"})
 """Codes of files that are no candle files at all: a mistake of whoever put them there."""
 
@@ -161,13 +143,16 @@ def _check_candle_files(lake: "Lake") -> None:
 
 def _materialise(lake: "Lake", graph: Graph, days: list[date], progress: "Progress") -> str:
     """Materialise the graph for the days, then one experiment over all of it; its id."""
+    by_day = lake.assets.of(job="ingestion")
     for first, last in contiguous(days):
         span = f"{first}" if first == last else f"{first} to {last}"
-        graph.materialize(BY_DAY, days=(first, last), on_step=progress.steps(span))
-    graph.materialize(OVER_ALL_DAYS, on_step=progress.steps("all days"))
+        graph.materialize(by_day, days=(first, last), on_step=progress.steps(span))
+    graph.materialize(lake.assets.of(job="over_all_days"), on_step=progress.steps("all days"))
     experiment = lake.experiments.create("demo", demo_strategy())
     graph.materialize(
-        BY_EXPERIMENT, experiment=experiment.experiment_id, on_step=progress.steps("experiment")
+        lake.assets.of(group="experiments"),
+        experiment=experiment.experiment_id,
+        on_step=progress.steps("experiment"),
     )
     return experiment.experiment_id
 

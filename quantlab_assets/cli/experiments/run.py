@@ -3,6 +3,7 @@
 Executing goes through the asset graph, so that the UI shows it like any other run.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -26,13 +27,6 @@ from quantlab_assets.domain.experiments.records import ExperimentRecord
 if TYPE_CHECKING:
     from quantlab_assets.lake import Lake
 
-ASSETS: Final = (
-    "experiment_trades",
-    "experiment_metrics",
-    "experiment_curves",
-    "experiment_diagnostics",
-    "experiment_report",
-)
 METRICS: Final = (Column("metric"), Column("value", show=lambda value: f"{value:,.4f}", right=True))
 
 
@@ -125,17 +119,17 @@ def _execute(session: Session, lake: "Lake", record: ExperimentRecord, *, take_o
         raise Conflict(running_elsewhere(lake.tracker, record))
     if record.status == "failed":
         say(f"resuming: {(record.error or 'the last run failed').splitlines()[0]}")
-    _materialize(session, name)
+    _materialize(session, lake.assets.of(group="experiments"), name)
 
 
-def _materialize(session: Session, experiment_id: str) -> None:
+def _materialize(session: Session, assets: Sequence[str], experiment_id: str) -> None:
     from quantlab_assets.cli.graph.graph import open_graph
     from quantlab_assets.cli.shell.running_line import show_progress
 
     with show_progress() as progress, open_graph(session.settings) as graph:
         try:
             graph.materialize(
-                ASSETS, experiment=experiment_id, on_step=progress.steps(experiment_id)
+                assets, experiment=experiment_id, on_step=progress.steps(experiment_id)
             )
         except BaseException as error:
             # Dagster's own class for Ctrl-C is no Exception, and means nothing to click.

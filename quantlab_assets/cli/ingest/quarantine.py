@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +21,8 @@ from quantlab_assets.cli.shell.output import (
     write_document,
     write_records,
 )
+from quantlab_assets.domain.assets import MESSAGES
+from quantlab_assets.domain.days import with_day_before
 from quantlab_assets.domain.errors import ValidationFailed
 
 if TYPE_CHECKING:
@@ -196,12 +198,12 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
             outcomes[one.row_id] = ("unreadable", f"{one.code}: {one.reason}")
             continue
         posted = one.message["ts_utc"].date()
-        days |= {posted, posted - timedelta(days=1)}
+        days |= with_day_before([posted])
         outcomes[one.row_id] = ("message", f"{one.message['chat_id']}:{one.message['message_id']}")
         readable.setdefault(one.row_id.partition("#")[0], []).append(one.row_id)
     lake.take_in_again(retried)
     with show_progress() as progress, open_graph(lake.settings) as graph:
-        first, last = graph.days("telegram_messages")
+        first, last = graph.days(MESSAGES)
         inside = [each for each in sorted(days) if first <= each <= last]
         materialise_days(graph, inside, progress)
     for source, row_ids in sorted(readable.items()):

@@ -4,7 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +33,8 @@ from quantlab_assets.cli.shell.output import (
     write_records,
 )
 from quantlab_assets.cli.shell.running_line import Progress, show_progress
-from quantlab_assets.domain.days import contiguous
+from quantlab_assets.domain.assets import ASSETS, MESSAGES
+from quantlab_assets.domain.days import contiguous, with_day_before, with_days_beside
 from quantlab_assets.domain.errors import ValidationFailed
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ if TYPE_CHECKING:
     from quantlab_assets.ports.alert_source import Export
     from quantlab_assets.ports.artifact_store import ArtifactStore
 
-MESSAGES: Final = "telegram_messages"
-EXTRACTED: Final = ("alerts", "alert_events", "alerts_quarantine")
-"""What one extraction of a day makes."""
-ONE_DAY: Final = timedelta(days=1)
+FROM_MESSAGES: Final = (MESSAGES, *ASSETS.of(job="ingestion", group="alerts"))
+"""The messages of a day, and what is extracted from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +182,7 @@ def materialise_days(graph: Graph, days: Sequence[date], progress: Progress) -> 
     figures: dict[tuple[str, str], Mapping[str, int]] = {}
     for first, last in contiguous(days):
         span = f"{first}" if first == last else f"{first} to {last}"
-        run = graph.materialize(
-            (MESSAGES, *EXTRACTED), days=(first, last), on_step=progress.steps(span)
-        )
+        run = graph.materialize(FROM_MESSAGES, days=(first, last), on_step=progress.steps(span))
         figures |= {(each.asset, each.partition): each.numbers for each in graph.figures(run)}
     counts: Counter[str] = Counter()
     for numbers in figures.values():
@@ -270,10 +267,10 @@ def _days(
         for day in one.export.days
         if (first is None or day >= first) and (last is None or day <= last)
     }
-    run = wanted | {day - ONE_DAY for day in wanted}
+    run = with_day_before(wanted)
     if any(one.given.is_html for one in candidates):
         # Messages that another clock had put into the day beside leave it.
-        run |= {day + ONE_DAY for day in wanted} & held
+        run |= with_days_beside(wanted) & held
     if there_are is None:
         return sorted(run), []
     inside = {day for day in run if there_are[0] <= day <= there_are[1]}
@@ -287,7 +284,7 @@ def _held_days(store: "ArtifactStore | None") -> set[date]:
 
     if store is None:
         return set()
-    found = store.list_artifacts(ArtifactFilter(MESSAGES, "active")).artifacts
+    found = store.list_artifacts(ArtifactFilter(ASSETS.type_of(MESSAGES), "active")).artifacts
     keys = (TELEGRAM_MESSAGES.parse_key(one.logical_key) for one in found)
     return {date.fromisoformat(key["day"]) for key in keys}
 

@@ -166,8 +166,8 @@ def build(
                 "without --table, --type, --id or a choice of artifacts it is the research"
                 " projection, which has its own name and no index"
             )
-        request = _research(verify=verify)
-    elif name == _research(verify=verify).projection_id:
+        request = _research(lake, verify=verify)
+    elif name == _research(lake, verify=verify).projection_id:
         raise ValidationFailed(f"{name} is the projection of everything; choose another name")
     else:
         selector = ArtifactSelector(
@@ -205,10 +205,10 @@ def show_built(projection: Projection, seconds: float, output_format: Format) ->
         say("stale: an artifact that was named is no longer active")
 
 
-def _research(*, verify: bool) -> ProjectionRequest:
+def _research(lake: Lake, *, verify: bool) -> ProjectionRequest:
     from quantlab_assets.handlers.projections import research_request
 
-    return research_request(verify=verify)
+    return research_request(lake.assets, verify=verify)
 
 
 def _tables(
@@ -223,7 +223,7 @@ def _tables(
         store = lake.store
         for artifact in store.get_artifacts([store.resolve_id(one) for one in ids]):
             by_type[artifact.artifact_type].append(artifact.artifact_id)
-    usual = _usual_tables()
+    usual = _usual_tables(lake)
     if not named and not types:
         dated = selector.first_day is not None or selector.last_day is not None
         types = tuple(by_type) or tuple(one for one in usual if not dated or _has_days(lake, one))
@@ -246,11 +246,11 @@ def _tables(
     ]
 
 
-def _usual_tables() -> dict[str, Any]:
+def _usual_tables(lake: Lake) -> dict[str, Any]:
     """The tables of the research projection, by the type that they hold."""
-    from quantlab_assets.handlers.projections import RESEARCH_TABLES
+    from quantlab_assets.handlers.projections import research_tables
 
-    return {table.artifact_type: table for table in RESEARCH_TABLES}
+    return {table.artifact_type: table for table in research_tables(lake.assets)}
 
 
 def _has_days(lake: Lake, artifact_type: str) -> bool:

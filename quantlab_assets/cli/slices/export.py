@@ -19,6 +19,7 @@ from quantlab_assets.cli.shell.output import (
 from quantlab_assets.cli.shell.running_line import show_progress
 from quantlab_assets.cli.slices.plan import NO_CALLS
 from quantlab_assets.domain.artifacts.records import ArtifactFilter
+from quantlab_assets.domain.assets import ASSETS, SLICES
 from quantlab_assets.domain.days import contiguous
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def export(session: Session, first: date | None, last: date | None, output_forma
     """
     check_range(first, last)
     lake = session.open_lake()
-    from quantlab_assets.handlers.slices.plan import SLICES, days_to_export
+    from quantlab_assets.handlers.slices.plan import days_to_export
 
     days = days_to_export(lake.store, first, last)
     if not days:
@@ -94,5 +95,5 @@ def export(session: Session, first: date | None, last: date | None, output_forma
 
 def _active(store: "ArtifactStore") -> set[str]:
     """The slices that count now."""
-    where = ArtifactFilter(artifact_type="ohlcv_slice_v2", status="active")
+    where = ArtifactFilter(artifact_type=ASSETS.type_of(SLICES), status="active")
     return {artifact.artifact_id for artifact in store.list_artifacts(where).artifacts}

@@ -1,39 +1,25 @@
 """Candle slices around the calls of a day."""
 
 from datetime import date
-from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from quantlab_assets.defs.data.io_managers import artifact_metadata
+from quantlab_assets.defs.asset_rows import daily_asset, day_by_day, raw_files
 from quantlab_assets.defs.data.read_ledger import PartitionFrames
-from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifacts.records import PartitionOutput
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.assets import SLICES
 from quantlab_assets.handlers.slices.export import slices_of_day
 
-candle_files = dg.AssetSpec(
+candle_files = raw_files(
     "candle_files",
-    description="Candle files in the inbox: raw files, named by their hash in lineage.",
-    group_name="sources",
-    kinds={"csv"},
-    owners=["team:quantlab"],
+    "csv",
+    "Candle files in the inbox: raw files, named by their hash in lineage.",
 )
 
 
-@dg.asset(
-    deps=[candle_files],
-    partitions_def=DAYS,
-    backfill_policy=ONE_RUN,
-    group_name="candles",
-    kinds={"parquet", "polars"},
-    owners=["team:quantlab"],
-    code_version="1",
-    pool="candle_source",
-    metadata=artifact_metadata(OHLCV_SLICE),
-)
+@daily_asset(SLICES, deps=[candle_files], pool="candle_source")
 def ohlcv_slices(
     context: dg.AssetExecutionContext, alerts: PartitionFrames, lake: LakeResource
 ) -> dg.MaterializeResult[Any]:
@@ -45,10 +31,7 @@ def ohlcv_slices(
     source = lake.candle_source()
     window, grading = lake.lake.slice_window, lake.lake.grading
 
-    def slices(day: str) -> PartitionOutput:
-        called = alerts.require(day)
-        return slices_of_day(date.fromisoformat(day), called, source, window, grading)
+    def slices(day: date) -> PartitionOutput:
+        return slices_of_day(day, alerts.require(day.isoformat()), source, window, grading)
 
-    return dg.MaterializeResult(
-        value=((day, partial(slices, day)) for day in sorted(context.partition_keys))
-    )
+    return day_by_day(context, slices)

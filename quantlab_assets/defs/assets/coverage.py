@@ -1,23 +1,25 @@
 """How much of the time after each call the candles cover."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from quantlab_assets.defs.asset_rows import lab_asset, outs, selected_outputs
 from quantlab_assets.defs.coverage_heat_map import heat_map_markdown
-from quantlab_assets.defs.data.io_managers import artifact_metadata, artifact_out
 from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import DAYS, ONE_RUN
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifacts.records import PartitionOutput
-from quantlab_assets.domain.artifacts.seed_types import (
-    ALERT_FORWARD_COVERAGE,
-    COVERAGE_GAPS,
+from quantlab_assets.domain.assets import (
+    ALERTS,
     COVERAGE_SUMMARY,
+    FORWARD_COVERAGE,
+    GAPS,
+    SLICES,
 )
 from quantlab_assets.domain.coverage.by_month import HEAT_MAP_HORIZON_H, heat_map
 from quantlab_assets.domain.slices.slices import windows_of
@@ -32,24 +34,8 @@ from quantlab_assets.ports.artifact_store import ArtifactStore
 
 @dg.multi_asset(
     name="coverage_analysis",
-    outs={
-        "alert_forward_coverage": artifact_out(
-            "alert_forward_coverage",
-            ALERT_FORWARD_COVERAGE,
-            "coverage",
-            "For each call of the day and each horizon in hours: candles expected, there, and "
-            "traded; "
-            "the grade, and the reason where it is not covered.",
-        ),
-        "coverage_gaps": artifact_out(
-            "coverage_gaps",
-            COVERAGE_GAPS,
-            "coverage",
-            "Holes in the candles of the tokens called on the day: at the head, inside, at the "
-            "tail.",
-        ),
-    },
-    ins={"alerts": dg.AssetIn(), "ohlcv_slices": dg.AssetIn()},
+    outs=outs(FORWARD_COVERAGE, GAPS),
+    ins={ALERTS: dg.AssetIn(), SLICES: dg.AssetIn()},
     partitions_def=DAYS,
     backfill_policy=ONE_RUN,
     can_subset=True,
@@ -64,37 +50,29 @@ def coverage_analysis(
     store = lake.lake.store
 
     @cache
-    def analysed(day: str) -> DayCoverage:
-        slices = ohlcv_slices.require(day)
+    def analysed(day: date) -> DayCoverage:
+        name = day.isoformat()
+        slices = ohlcv_slices.require(name)
         return coverage_of_day(
-            date.fromisoformat(day),
-            alerts.require(day),
+            day,
+            alerts.require(name),
             slices,
-            _newest(store, ohlcv_slices, day),
-            windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(day)),
+            _newest(store, ohlcv_slices, name),
+            windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(name)),
             horizons=lake.lake.coverage_horizons,
             grading=lake.lake.grading,
         )
 
-    days = sorted(context.partition_keys)
-    outputs: dict[str, Callable[[str], PartitionOutput]] = {
-        "alert_forward_coverage": lambda day: analysed(day).forward,
-        "coverage_gaps": lambda day: analysed(day).gaps,
-    }
-    for name, output in outputs.items():
-        key = dg.AssetKey(name)
-        if key in context.selected_asset_keys:
-            value = [(day, partial(output, day)) for day in days]
-            yield dg.MaterializeResult(asset_key=key, value=value)
+    yield from selected_outputs(
+        context,
+        {
+            FORWARD_COVERAGE: lambda day: analysed(day).forward,
+            GAPS: lambda day: analysed(day).gaps,
+        },
+    )
 
 
-@dg.asset(
-    group_name="coverage",
-    kinds={"parquet", "polars"},
-    owners=["team:quantlab"],
-    code_version="1",
-    metadata=artifact_metadata(COVERAGE_SUMMARY),
-)
+@lab_asset(COVERAGE_SUMMARY)
 def coverage_summary(
     alert_forward_coverage: PartitionFrames,
 ) -> dg.MaterializeResult[PartitionOutput]:

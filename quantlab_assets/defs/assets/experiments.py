@@ -5,48 +5,34 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from quantlab_assets.defs.data.io_managers import artifact_metadata
+from quantlab_assets.defs.asset_rows import described, lab_asset
 from quantlab_assets.defs.data.metadata import table_value
 from quantlab_assets.defs.data.read_ledger import PartitionFrames
 from quantlab_assets.defs.partitions import EXPERIMENTS
 from quantlab_assets.defs.resources import LakeResource
 from quantlab_assets.domain.artifacts.identity import content_digest
-from quantlab_assets.domain.artifacts.seed_types import (
-    EXPERIMENT_CURVES,
-    EXPERIMENT_DIAGNOSTICS,
-    EXPERIMENT_METRICS,
-    EXPERIMENT_TRADES,
-)
 from quantlab_assets.domain.artifacts.type import ArtifactType
-from quantlab_assets.handlers.experiments.execute import execute_experiment
+from quantlab_assets.domain.assets import ALERTS, REPORT, SLICES, TRADES
+from quantlab_assets.handlers.experiments.execute import RESULT_TYPES, execute_experiment
 
-PARTS: dict[str, ArtifactType] = {
-    "trades": EXPERIMENT_TRADES,
-    "metrics": EXPERIMENT_METRICS,
-    "curves": EXPERIMENT_CURVES,
-    "diagnostics": EXPERIMENT_DIAGNOSTICS,
-}
+
+def _result(artifact_type: ArtifactType) -> dg.AssetSpec:
+    # Only arrows: what an experiment reads is what it froze, whatever the days hold now.
+    arrows = [
+        dg.AssetDep(upstream, partition_mapping=dg.AllPartitionMapping())
+        for upstream in (ALERTS, SLICES)
+    ]
+    return dg.AssetSpec(
+        artifact_type.name,
+        description=artifact_type.description,
+        deps=arrows,
+        **described(artifact_type.name, kinds=frozenset({"parquet", "numba"})),
+    )
 
 
 @dg.multi_asset(
     name="experiment_execution",
-    specs=[
-        dg.AssetSpec(
-            artifact_type.name,
-            description=artifact_type.description,
-            # Only arrows: what an experiment reads is what it froze, whatever the days hold now.
-            deps=[
-                dg.AssetDep(upstream, partition_mapping=dg.AllPartitionMapping())
-                for upstream in ("alerts", "ohlcv_slices")
-            ],
-            group_name="experiments",
-            kinds={"parquet", "numba"},
-            owners=["team:quantlab"],
-            code_version="1",
-            metadata=artifact_metadata(artifact_type),
-        )
-        for artifact_type in PARTS.values()
-    ],
+    specs=[_result(artifact_type) for artifact_type in RESULT_TYPES.values()],
     partitions_def=EXPERIMENTS,
 )
 def experiment_execution(
@@ -63,10 +49,12 @@ def experiment_execution(
         opened.projections,
         opened.tracker,
         context.partition_key,
-        provenance=lake.provenance(context, "experiment_trades"),
+        provenance=lake.provenance(context, TRADES),
     )
-    artifacts = {part: opened.store.get_artifact(executed.record.outputs[part]) for part in PARTS}
-    for part, artifact_type in PARTS.items():
+    artifacts = {
+        part: opened.store.get_artifact(executed.record.outputs[part]) for part in RESULT_TYPES
+    }
+    for part, artifact_type in RESULT_TYPES.items():
         artifact = artifacts[part]
         yield dg.MaterializeResult(
             asset_key=artifact_type.name,
@@ -81,13 +69,7 @@ def experiment_execution(
         )
 
 
-@dg.asset(
-    partitions_def=EXPERIMENTS,
-    group_name="experiments",
-    kinds={"polars"},
-    owners=["team:quantlab"],
-    code_version="1",
-)
+@lab_asset(REPORT, kinds=frozenset({"polars"}), partitions_def=EXPERIMENTS)
 def experiment_report(
     context: dg.AssetExecutionContext,
     experiment_trades: PartitionFrames,

@@ -2,23 +2,21 @@
 
 import dagster as dg
 
+from quantlab_assets.defs.asset_rows import lab_asset
 from quantlab_assets.defs.resources import LakeResource
+from quantlab_assets.domain.assets import ASSETS, RESEARCH_PROJECTION
 from quantlab_assets.handlers.projections import build_research
 
+_TABLES_OF_DAYS = [
+    asset.name for asset in ASSETS if asset.table is not None and asset.group != "experiments"
+]
 
-@dg.asset(
-    deps=[
-        "alerts",
-        "alert_events",
-        "ohlcv_slices",
-        "alert_forward_coverage",
-        "coverage_gaps",
-        "coverage_summary",
-    ],
-    group_name="projections",
-    kinds={"duckdb"},
-    owners=["team:quantlab"],
+
+@lab_asset(
+    RESEARCH_PROJECTION,
+    kinds=frozenset({"duckdb"}),
     code_version="2",
+    deps=_TABLES_OF_DAYS,
     pool="duckdb_projection",
 )
 def research_projection(lake: LakeResource) -> dg.MaterializeResult[None]:
@@ -26,7 +24,7 @@ def research_projection(lake: LakeResource) -> dg.MaterializeResult[None]:
 
     Rebuilt from Parquet at any time; nothing else ever writes to it.
     """
-    projection = build_research(lake.lake.projections)
+    projection = build_research(lake.lake.projections, lake.lake.assets)
     return dg.MaterializeResult(
         metadata={
             "projection_id": projection.projection_id,

@@ -112,22 +112,6 @@ class _UnderWay:
             return self._again()
 
 
-def artifact_out(
-    name: str, artifact_type: ArtifactType, group: str, description: str
-) -> dg.AssetOut:
-    """One output of a multi-asset that publishes artifacts, and need not be selected."""
-    return dg.AssetOut(
-        key=name,
-        description=description,
-        group_name=group,
-        kinds={"parquet", "polars"},
-        owners=["team:quantlab"],
-        code_version="1",
-        metadata=artifact_metadata(artifact_type),
-        is_required=False,
-    )
-
-
 class ArtifactIOManager(dg.ConfigurableIOManager):
     """Loads partitions from heads, publishes partitions with exact lineage.
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.type import INTERVALS, ArtifactType
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
 
 if TYPE_CHECKING:
     from pandera.errors import SchemaError
@@ -38,14 +39,6 @@ COVERAGE_REASONS: Final = (
     "not_elapsed",
 )
 GAP_KINDS: Final = ("head", "inner", "tail")
-EXIT_REASONS: Final = (
-    "stop_loss",
-    "breakeven",
-    "trailing",
-    "take_profit",
-    "max_hold",
-    "end_of_data",
-)
 METRIC_SCOPES: Final = ("all", "caller", "chain")
 
 _EXAMPLE: Final = 300

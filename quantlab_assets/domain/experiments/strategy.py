@@ -17,6 +17,9 @@ from quantlab_assets.domain.errors import ValidationFailed
 
 __all__ = ["Costs", "Entry", "Exit", "Sizing", "Strategy", "TakeProfit", "Trailing"]
 
+EXIT_REASONS = ("stop_loss", "breakeven", "trailing", "take_profit", "max_hold", "end_of_data")
+"""Why a part of a position is sold."""
+
 FRACTION_TOLERANCE = 1e-12
 """A remainder of a position up to this is none; fractions may overshoot 1 by as much."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from quantlab_assets.domain import assets
 from quantlab_assets.domain.artifacts.records import (
     HeadReplacement,
     LineageInput,
@@ -217,8 +218,8 @@ def _build_projection(
     projections.build(
         ProjectionRequest(
             tables=(
-                ProjectionTable("alerts", ALERTS.name, definition.alert_artifact_ids),
-                ProjectionTable("ohlcv_slices", OHLCV_SLICE.name, definition.slice_artifact_ids),
+                ProjectionTable(assets.ALERTS, ALERTS.name, definition.alert_artifact_ids),
+                ProjectionTable(assets.SLICES, OHLCV_SLICE.name, definition.slice_artifact_ids),
             ),
             projection_id=projection_id,
             verify=True,

@@ -12,15 +12,13 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.identity import content_digest, input_set_id_of
 from quantlab_assets.domain.artifacts.records import Artifact
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import (
     ALERTS,
-    EXPERIMENT_CURVES,
-    EXPERIMENT_DIAGNOSTICS,
-    EXPERIMENT_METRICS,
-    EXPERIMENT_TRADES,
     OHLCV_SLICE,
 )
 from quantlab_assets.domain.artifacts.type import ArtifactType
+from quantlab_assets.domain.assets import RESULT_PARTS
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
 from quantlab_assets.domain.experiments.strategy import Strategy
@@ -39,11 +37,9 @@ from quantlab_assets.simulation import SimulationResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_TYPES: Final = TypeRegistry()
 RESULT_TYPES: Final[Mapping[str, ArtifactType]] = {
-    "trades": EXPERIMENT_TRADES,
-    "metrics": EXPERIMENT_METRICS,
-    "curves": EXPERIMENT_CURVES,
-    "diagnostics": EXPERIMENT_DIAGNOSTICS,
+    part: _TYPES.get(name) for part, name in RESULT_PARTS.items()
 }
 """The parts of a result and their artifact types."""
 
@@ -143,12 +139,7 @@ def compute(
 
 def result_tables(result: SimulationResult) -> dict[str, "pa.Table"]:
     """The result by part, each with the schema of its artifact type."""
-    frames = {
-        "trades": result.trades,
-        "metrics": result.metrics,
-        "curves": result.curves,
-        "diagnostics": result.diagnostics,
-    }
+    frames: dict[str, pl.DataFrame] = {part: getattr(result, part) for part in RESULT_TYPES}
     return {
         part: frames[part].select(kind.schema.names).to_arrow().cast(kind.schema)
         for part, kind in RESULT_TYPES.items()

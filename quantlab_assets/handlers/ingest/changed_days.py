@@ -4,8 +4,7 @@ Asked before anything runs, so that a file which brings nothing new costs no run
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import date, timedelta
-from typing import Final
+from datetime import date
 
 import polars as pl
 
@@ -14,6 +13,8 @@ from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.assets import ALERTS, ASSETS
+from quantlab_assets.domain.days import with_days_beside
 from quantlab_assets.domain.slices.slices import SliceWindow
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.handlers.ingest.messages import union_of_day
@@ -21,8 +22,6 @@ from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS,
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
-
-ONE_DAY: Final = timedelta(days=1)
 
 
 def days_with_new_messages(
@@ -34,8 +33,7 @@ def days_with_new_messages(
     `asset` is the one whose heads are the lake's messages. A day that never ran counts.
     """
     own = {day for export in source.exports() for day in export.days}
-    beside = {day + step for day in own for step in (-ONE_DAY, ONE_DAY)} - own
-    days = sorted(own | beside)
+    days = sorted(with_days_beside(own))
     heads = store.get_heads(asset, [day.isoformat() for day in days])
     return tuple(
         day
@@ -93,7 +91,7 @@ def _brings(
 
 
 def _active_alerts(store: ArtifactStore) -> pl.LazyFrame | None:
-    found = store.list_artifacts(ArtifactFilter(artifact_type="alerts_v1", status="active"))
+    found = store.list_artifacts(ArtifactFilter(ASSETS.type_of(ALERTS), "active"))
     ids = sorted(artifact.artifact_id for artifact in found.artifacts)
     return pl.scan_pyarrow_dataset(store.open_many(ids)) if ids else None
 

@@ -8,10 +8,10 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Final, Literal
 
-from quantlab_assets.domain.days import contiguous
+from quantlab_assets.domain.days import contiguous, with_day_before
 from quantlab_assets.ports.inbox import InboxFile
 
 FORMAT: Final = 1
@@ -104,8 +104,8 @@ def decide(
     """The outcome of a tick, from what it found.
 
     A content that was taken before, under whatever name, causes no run. With `day_before` each
-    changed day also runs the day before it: a reply just after midnight resolves a call just before
-    it. Days outside `span`, first and last day included, are no partitions and are left out.
+    changed day also runs the day before it (`domain.days` says why). Days outside `span`, first and
+    last day included, are no partitions and are left out.
     The time of writing is in the run key, so that a content that comes back runs again. Settled
     files in neither `read` nor `refused` wait for another tick; files that are gone are forgotten.
     """
@@ -117,7 +117,7 @@ def decide(
     days = {day for one in fresh.values() for day in one.days}
     left_out = sorted(day for day in days if not span[0] <= day <= span[1])
     if day_before:
-        days |= {day - timedelta(days=1) for day in days}
+        days = with_day_before(days)
     days = {day for day in days if span[0] <= day <= span[1]}
     contents = sorted(f"{one.content} {one.file.mtime_ns}" for one in fresh.values() if one.days)
     ranges = tuple(

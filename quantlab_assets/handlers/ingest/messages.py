@@ -15,6 +15,7 @@ from quantlab_assets.domain.artifacts.records import (
     SourceFile,
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE, TELEGRAM_MESSAGES
+from quantlab_assets.domain.assets import ASSETS, MESSAGES
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules
@@ -68,7 +69,7 @@ def union_of_day(source: AlertSource, day: date, frames: Sequence[pl.DataFrame])
 def check_pseudonym_key(store: ArtifactStore, fingerprint: str | None) -> None:
     """Refuse to mix names and pseudonyms, or pseudonyms of two keys: nobody could tell any more
     who is the same. Raises `Conflict`."""
-    newest = store.list_artifacts(ArtifactFilter("telegram_messages"), limit=1).artifacts
+    newest = store.list_artifacts(ArtifactFilter(ASSETS.type_of(MESSAGES)), limit=1).artifacts
     if not newest:
         return
     [publication] = store.latest_publications([newest[0].artifact_id]).values()

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
+from quantlab_assets.domain import assets
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
+from quantlab_assets.domain.days import with_day_after
 from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
@@ -41,9 +43,9 @@ def preview_ingestion(
     counts: Counter[str] = Counter()
     fresh = known = 0
     for day in sorted(days):
-        messages = _messages(store, source, day, rules)
-        following = _messages(store, source, day + timedelta(days=1), rules)
-        found = alerts_of_days([day], pl.concat([messages, following]), rules)[day]
+        read = {each: _messages(store, source, each, rules) for each in with_day_after([day])}
+        messages = read[day]
+        found = alerts_of_days([day], pl.concat(read[each] for each in sorted(read)), rules)[day]
         outputs = (found.alerts, found.events, found.quarantine)
         drafts = [*_message_drafts(day, messages), *(d for one in outputs for d in one.drafts)]
         new = sum(not _exists(store, draft) for draft in drafts)
@@ -59,7 +61,7 @@ def _messages(
     key = day.isoformat()
     frames = [part.messages for part in source.read(day)]
     if store is not None:
-        held = store.get_heads("telegram_messages", [key])[key] or ()
+        held = store.get_heads(assets.MESSAGES, [key])[key] or ()
         frames += [
             pl.DataFrame(store.open(one.artifact_id, verify=True).to_table()) for one in held
         ]
@@ -67,7 +69,7 @@ def _messages(
 
 
 def _message_drafts(day: date, messages: pl.DataFrame) -> list[ArtifactDraft]:
-    kind = _TYPES["telegram_messages"]
+    kind = _TYPES[assets.ASSETS.type_of(assets.MESSAGES)]
     return [
         ArtifactDraft(
             kind.name, kind.key(chat=str(chat), day=day.isoformat()), table_of(rows, kind)

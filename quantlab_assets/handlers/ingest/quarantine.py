@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from quantlab_assets.domain import assets
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
     ArtifactFilter,
@@ -130,7 +131,7 @@ def became(store: ArtifactStore, before: pl.DataFrame) -> pl.DataFrame:
     days = sorted(set(before["day"].drop_nulls().to_list()))
     ids = [
         artifact.artifact_id
-        for artifacts in store.get_heads("alerts", days).values()
+        for artifacts in store.get_heads(assets.ALERTS, days).values()
         for artifact in artifacts or ()
     ]
     calls = (

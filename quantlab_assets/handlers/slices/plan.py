@@ -14,6 +14,7 @@ from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, Ar
 from quantlab_assets.domain.artifacts.seed_types import ALERTS as ALERTS_TYPE
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
+from quantlab_assets.domain.assets import ALERTS, ASSETS, SLICES
 from quantlab_assets.domain.slices.slices import (
     STANDARD_GRADING,
     Grading,
@@ -25,10 +26,8 @@ from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS,
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
 
-ALERTS: Final = "alerts"
-SLICES: Final = "ohlcv_slices"
-COVERAGE: Final = ("alert_forward_coverage", "coverage_gaps")
-"""The assets whose partitions hold a day's alerts, slices and coverage."""
+COVERAGE: Final = ASSETS.of(job="slices_and_coverage", group="coverage")
+"""The assets whose partitions hold a day's coverage."""
 
 Outcome = Literal["new", "unchanged", "changed", "removed", "no_candles"]
 """What exporting would make of a slice: publish it, find it there, supersede the one of its key,

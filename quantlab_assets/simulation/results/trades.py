@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
 from quantlab_assets.simulation.compiled.arrays import SECOND, Integers
 from quantlab_assets.simulation.frames import TRADE_COLUMNS
 from quantlab_assets.simulation.market.candle_book import CandleBook
 from quantlab_assets.simulation.walk.fills import Fills, Positions
-from quantlab_assets.simulation.walk.kernel import REASONS
 from quantlab_assets.simulation.walk.money import Money, Rates
 
 
@@ -81,4 +81,4 @@ def trades_frame(alerts: pl.DataFrame, trades: Trades, rates: Rates) -> pl.DataF
     )
 
 
-_REASON_NAMES = pl.Series(REASONS, dtype=pl.String)
+_REASON_NAMES = pl.Series(EXIT_REASONS, dtype=pl.String)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
 from quantlab_assets.simulation.compiled.arrays import (
     SECOND,
     Codes,
@@ -25,9 +26,8 @@ DUST = 1e-12
 NEVER = 2**61
 """A time, in microseconds, that no candle reaches."""
 
-STOP_LOSS, BREAKEVEN, TRAILING, TAKE_PROFIT, MAX_HOLD, END_OF_DATA = range(6)
-REASONS = ("stop_loss", "breakeven", "trailing", "take_profit", "max_hold", "end_of_data")
-"""Exit reasons by code."""
+STOP_LOSS, BREAKEVEN, TRAILING, TAKE_PROFIT, MAX_HOLD, END_OF_DATA = range(len(EXIT_REASONS))
+"""Codes of the exit reasons: their places in `EXIT_REASONS`."""
 
 NO_CANDLES, NO_ENTRY_CANDLE, ENTRY_EXPIRED = -1, -2, -3
 """What stands for an entry candle where there is no entry."""
