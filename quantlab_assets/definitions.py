@@ -29,7 +29,8 @@ def build_defs(
     clock: Callable[[], datetime] = utc_now,
 ) -> dg.Definitions:
     """The whole graph over the lake of `settings`; without them the environment decides at run
-    time. Assets of the user's own module are part of it. `sensors` replaces the graph's own, which are off; `clock` tells freshness the time.
+    time. Assets of the user's own module are part of it. `sensors` replaces the graph's own, which
+    are off; `clock` tells freshness the time.
 
     One step at a time in this process: a step in a process of its own costs seconds of imports.
     """
