@@ -22,11 +22,16 @@ ROW_GROUP_ROWS: Final = 16_384
 """Rows that one entry of a zone map speaks for. Of the tokens of one stretch of arrivals only few
 are in so many rows; with DuckDB's own 122,880 most of a growing table is read for each token."""
 
+_VERSION: Final = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
+
 _NO_EXTENSIONS: Final = {
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
     "allow_community_extensions": "false",
 }
+
+_WITHOUT_SYNC: Final = {"fsync_mode": "NONE"} if _VERSION >= (2,) else {}
+"""Before DuckDB 2 there is no such setting: the database is synced at each commit, too."""
 
 
 def open_for_build(
@@ -54,7 +59,7 @@ def open_for_build(
             "temp_directory": str(spill),
             "max_temp_directory_size": limits.temporary_disk,
             "allowed_paths": [str(file) for file in artifact_files],
-            "fsync_mode": "NONE",
+            **_WITHOUT_SYNC,
             "checkpoint_threshold": "1KB",
         },
     )

@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from quantlab_assets.adapters.duckdb.script import is_complete, split, without_comments
 from quantlab_assets.domain.errors import IntegrityError, StoreUnavailable, ValidationFailed
 
 Result = TypeVar("Result")
@@ -64,13 +65,6 @@ _FRAMED: Final = (
 """What Polars takes from Arrow as it is; nested types are looked into."""
 
 _UNREADABLE: Final = ("IO Error", "INTERNAL Error", "FATAL Error", "Serialization Error")
-_TOKEN: Final = re.compile(
-    r"""
-    [eE]'(?:[^'\\]|''|\\.)*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | \$(\w*)\$.*?\$\1\$
-    | (?P<nothing> --[^\n]* | /\*.*?\*/ | [;\s]+ ) | .
-    """,
-    re.DOTALL | re.VERBOSE,
-)
 _LISTEN_S: Final = 0.1
 _PAUSE_S: Final = 0.02
 _HINT: Final = re.compile(r"Did you mean|Candidate.*[^:]$")
@@ -182,15 +176,19 @@ class QuerySession:
         Raises `ValidationFailed` for what DuckDB cannot parse and for statements that do not read.
         """
         try:
-            found = self._connection.extract_statements(script)
+            # The whole first: what it cannot parse, DuckDB names by the line of the script.
+            self._connection.extract_statements(script)
+            statements = split(script)
+            for statement in statements:
+                self._check_reads(statement)
         except duckdb.Error as error:
             raise self._refused(error, line=True) from error
-        for statement in found:
-            kind = _kind(statement)
-            verb = _verb(statement.query, kind)
-            if kind not in _READING or (kind != "SELECT" and verb in _WRITING):
-                raise ValidationFailed(f"{verb} is refused: {READS_ONLY}")
-        return tuple(_without_ending(statement.query) for statement in found)
+        return statements
+
+    @staticmethod
+    def is_complete(script: str) -> bool:
+        """Whether what is typed so far ends with the `;` of a statement."""
+        return is_complete(script)
 
     def ask(self, statement: str, parameters: Sequence[Any] = ()) -> QueryResult:
         """The result of one statement. Values are bound to `$1`, `$2`, ... of it.
@@ -281,7 +279,9 @@ class QuerySession:
 
     def read(self, relation: duckdb.DuckDBPyRelation) -> Any:
         """An Arrow reader over the rows."""
-        return self.run(lambda: relation.to_arrow_reader(AT_A_TIME))
+        # Its name before DuckDB 1.5 is deprecated since 2.
+        named = "to_arrow_reader" if hasattr(relation, "to_arrow_reader") else "fetch_record_batch"
+        return self.run(lambda: getattr(relation, named)(AT_A_TIME))
 
     def batches(self, reader: Any) -> Iterator[Any]:
         """The record batches of a reader, each computed when it is asked for."""
@@ -321,6 +321,16 @@ class QuerySession:
         with suppress(CancelledError, Exception):
             answer.result()
 
+    def _check_reads(self, statement: str) -> None:
+        parsed = self._connection.extract_statements(statement)
+        # Before DuckDB 2 a PIVOT comes as its parts, which have no text: a type of its columns,
+        # and a query.
+        kinds = [_kind(part) for part in parsed if part.query or _kind(part) != "CREATE"]
+        verb = _verb(statement, kinds[0] if kinds else "CREATE")
+        reads = all(kind in _READING for kind in kinds)
+        if not reads or (kinds != ["SELECT"] and verb in _WRITING):
+            raise ValidationFailed(f"{verb} is refused: {READS_ONLY}")
+
     def _refused(self, error: Exception, *, line: bool = False) -> Exception:
         text = str(error)
         if isinstance(error, duckdb.OutOfMemoryException) or text.startswith("Out of Memory"):
@@ -348,15 +358,6 @@ class QuerySession:
         )
 
 
-def _without_ending(statement: str) -> str:
-    """A statement without the `;`, space and comments after it, which DuckDB trips over."""
-    end = 0
-    for token in _TOKEN.finditer(statement):
-        if token.lastgroup is None:
-            end = token.end()
-    return statement[:end]
-
-
 def _kind(statement: duckdb.Statement) -> str:
     try:
         return str(statement.type.name)
@@ -367,8 +368,7 @@ def _kind(statement: duckdb.Statement) -> str:
 def _verb(statement: str, kind: str) -> str:
     """The word that a statement begins with, as somebody wrote it; of what is explained, its
     own."""
-    bare = re.sub(r"--[^\n]*|/\*.*?\*/", " ", statement, flags=re.DOTALL)
-    word = _FIRST_WORD.match(bare)
+    word = _FIRST_WORD.match(without_comments(statement))
     return word[1].upper() if word else kind
 
 

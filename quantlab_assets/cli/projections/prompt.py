@@ -1,7 +1,6 @@
 """The prompt of `quantlab projections sql`: queries over several lines, history, completion."""
 
 import os
-import re
 import signal
 import sys
 import time
@@ -44,13 +43,6 @@ A query ends with ; and may go over several lines.
 .exit             leave; so does Ctrl-D
 Ctrl-C cancels what is typed, or the query that runs. Tab completes names and keywords."""
 
-_CLOSED: Final = re.compile(
-    r"[eE]'(?:[^'\\]|''|\\.)*'|"
-    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*(?:\n|$)|/\*.*?\*/|\$(\w*)\$.*?\$\1\$",
-    re.DOTALL,
-)
-_OPEN: Final = re.compile(r"['\"]|/\*|\$\w*\$")
-
 
 def talk(session: "QuerySession", name: str, output_format: Format, limit: int | None) -> None:
     """Ask and answer until somebody has had enough.
@@ -65,7 +57,7 @@ def talk(session: "QuerySession", name: str, output_format: Format, limit: int |
     prompt = Prompt(session, output_format, limit)
     while True:
         try:
-            text = _read_statement()
+            text = _read_statement(session.is_complete)
             if text.strip():
                 history.add(text)
                 if prompt.answer(text):
@@ -78,12 +70,6 @@ def talk(session: "QuerySession", name: str, output_format: Format, limit: int |
             return
         except QuantlabError as error:
             say(str(error))
-
-
-def is_complete(text: str) -> bool:
-    """Whether a query ends here: with a `;` that is in no text, name or comment."""
-    bare = _CLOSED.sub(" ", text)
-    return not _OPEN.search(bare) and bare.rstrip().endswith(";")
 
 
 class Prompt:
@@ -246,7 +232,7 @@ def say_lines(text: str) -> None:
         say(line)
 
 
-def _read_statement() -> str:
+def _read_statement(is_complete: Callable[[str], bool]) -> str:
     """What is typed until a query is complete, or a line that is a command."""
     lines: list[str] = []
     while True:

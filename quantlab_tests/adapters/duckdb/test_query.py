@@ -46,7 +46,7 @@ def session(connection: duckdb.DuckDBPyConnection) -> Iterator[QuerySession]:
         ("[union_value(k := 1)]", pl.String, "[1]"),
         ("MAP {'a': 1}", pl.String, "{a=1}"),
         ("'0101'::BIT", pl.String, "0101"),
-        ("NULL", pl.String, None),
+        ("NULL", None, None),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -77,6 +77,8 @@ def test_a_frame_is_of_one_query(query: str, session: QuerySession) -> None:
         "SET threads = 1",
         "COPY alerts TO 'out.csv'",
         "/* SELECT */ INSERT INTO alerts VALUES ('x', 1)",
+        "/* a /* b */ SELECT */ INSERT INTO alerts VALUES ('x', 1)",
+        "SELECT 1; CREATE TABLE t AS PIVOT alerts ON caller_name USING sum(calls)",
     ],
 )
 def test_a_session_reads_though_its_connection_could_write(
@@ -93,6 +95,11 @@ def test_a_session_reads_though_its_connection_could_write(
         ("SELECT 1; -- ; done\n", ["SELECT 1"]),
         ("SELECT ';'; SELECT $$;$$ /* ; */ ;", ["SELECT ';'", "SELECT $$;$$"]),
         ("SELECT e'\\'; --';SELECT 2", ["SELECT e'\\'; --'", "SELECT 2"]),
+        ("-- first\nSELECT 1;\n/* second */ SELECT 2", ["SELECT 1", "SELECT 2"]),
+        (
+            "PIVOT alerts ON caller_name USING sum(calls); SELECT 2 -- end",
+            ["PIVOT alerts ON caller_name USING sum(calls)", "SELECT 2"],
+        ),
         (" ;; -- nothing", []),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quantlab_assets.cli.projections.prompt import KEPT_LINES, Completion, History, is_complete
+from quantlab_assets.cli.projections.prompt import KEPT_LINES, Completion, History
 from quantlab_assets.settings import state_folder
 from quantlab_tests.cli.lake_of_notes import lake_of_notes
 from quantlab_tests.conftest import LAKE_VARIABLES, QUANTLAB, ROOT
@@ -228,31 +228,6 @@ def test_traces_of_a_user_go_where_the_system_says(monkeypatch: pytest.MonkeyPat
     assert state_folder({}) == Path("/nobody/.local/state/quantlab")
     assert state_folder({"XDG_STATE_HOME": "/state"}) == Path("/state/quantlab")
     assert state_folder({"XDG_STATE_HOME": "state"}) == Path("/nobody/.local/state/quantlab")
-
-
-@pytest.mark.parametrize(
-    ("text", "complete"),
-    [
-        ("SELECT 1;", True),
-        ("SELECT 1; ", True),
-        ("SELECT 1;\n-- done", True),
-        ("SELECT 1", False),
-        ("SELECT ';", False),
-        ("SELECT ';'", False),
-        ("SELECT 'it''s;';", True),
-        ('SELECT 1 AS ";', False),
-        ("SELECT 1 -- ;", False),
-        ("SELECT 1 /* ;", False),
-        ("SELECT 1 /* ; */", False),
-        ("SELECT 1 /* it's */;", True),
-        ("SELECT $$;", False),
-        ("SELECT $$;$$;", True),
-        ("SELECT $a$ ; $$ $a$;", True),
-        ("-- it's\n;", True),
-    ],
-)
-def test_a_query_ends_with_a_semicolon_that_is_one(text: str, complete: bool) -> None:
-    assert is_complete(text) is complete
 
 
 def test_completion_keeps_to_the_case_of_what_is_typed() -> None:
