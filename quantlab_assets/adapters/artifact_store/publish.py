@@ -16,9 +16,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantlab_assets.adapters.manifest.changes.publish_batch import Draft, FileNeeded, Recording
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase
 from quantlab_assets.adapters.manifest.rows import artifact_by_file, input_set_artifacts
-from quantlab_assets.adapters.manifest.write import Draft, FileNeeded, Recording
 from quantlab_assets.adapters.objects import parquet as parquet_format
 from quantlab_assets.adapters.objects import sidecar
 from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantlab_assets.adapters.artifact_store.read import Reader
-from quantlab_assets.adapters.manifest import transitions
+from quantlab_assets.adapters.manifest.changes import transitions
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase
 from quantlab_assets.adapters.manifest.lineage import LineageReader
 from quantlab_assets.adapters.objects.local_disk import LocalFiles

@@ -20,6 +20,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
+from quantlab_assets.adapters.manifest.changes.transitions import PIN_TAG
 from quantlab_assets.adapters.manifest.engine import in_lists
 from quantlab_assets.adapters.manifest.tables import (
     artifact_tags,
@@ -32,7 +33,6 @@ from quantlab_assets.adapters.manifest.tables import (
     supersedes,
     tombstones,
 )
-from quantlab_assets.adapters.manifest.transitions import PIN_TAG
 from quantlab_assets.adapters.objects.layout import artifact_id_in, sidecar_path
 from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles, scan_folder
 from quantlab_assets.domain.artifacts.records import ARTIFACT_ID

@@ -6,22 +6,15 @@ Each is one transaction on the manifest; no file changes.
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
-from quantlab_assets.adapters.manifest.engine import insert_missing
+from quantlab_assets.adapters.manifest.changes.heads import leave_heads
+from quantlab_assets.adapters.manifest.changes.insert import insert_input_sets, insert_tombstones
+from quantlab_assets.adapters.manifest.changes.succession import Supersession, record_supersessions
 from quantlab_assets.adapters.manifest.rows import resolve
-from quantlab_assets.adapters.manifest.tables import (
-    artifacts,
-    experiments,
-    input_set_members,
-    input_sets,
-    partition_heads,
-    supersedes,
-    tombstones,
-)
+from quantlab_assets.adapters.manifest.tables import artifacts, experiments, input_set_members
 from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.errors import Conflict
-from quantlab_assets.domain.time_us import to_us
 
 PIN_TAG = "pin"
 """An artifact with this tag is kept: it cannot be tombstoned, nor its bytes collected."""
@@ -43,16 +36,7 @@ def supersede(
     for one in (old, new):
         if one.status != "active":
             raise Conflict(f"artifact {one.artifact_id} is {one.status}, not active")
-    connection.execute(
-        update(artifacts)
-        .where(artifacts.c.artifact_id == old.artifact_id)
-        .values(status="superseded")
-    )
-    connection.execute(
-        supersedes.insert().values(
-            new_id=new.artifact_id, old_id=old.artifact_id, at=to_us(at), reason=reason
-        )
-    )
+    record_supersessions(connection, [Supersession(old.artifact_id, new.artifact_id, at, reason)])
 
 
 def tombstone(connection: Connection, artifact_id: str, reason: str, *, at: datetime) -> None:
@@ -82,10 +66,8 @@ def tombstone(connection: Connection, artifact_id: str, reason: str, *, at: date
         .where(artifacts.c.artifact_id == artifact.artifact_id)
         .values(status="tombstoned")
     )
-    connection.execute(
-        tombstones.insert().values(artifact_id=artifact.artifact_id, at=to_us(at), reason=reason)
-    )
-    _leave_heads(connection, artifact.artifact_id)
+    insert_tombstones(connection, [(artifact.artifact_id, at, reason)])
+    leave_heads(connection, artifact.artifact_id)
 
 
 def freeze_inputs(connection: Connection, ids: Iterable[str], *, at: datetime) -> str:
@@ -94,32 +76,5 @@ def freeze_inputs(connection: Connection, ids: Iterable[str], *, at: datetime) -
     found = resolve(connection, asked)
     members = sorted({artifact.artifact_id for artifact in found.values()})
     name = input_set_id_of(members)
-    known = connection.execute(
-        insert_missing(input_sets).values(input_set_id=name, created_at=to_us(at))
-    )
-    if known.rowcount and members:
-        connection.execute(
-            input_set_members.insert(),
-            [{"input_set_id": name, "artifact_id": member} for member in members],
-        )
+    insert_input_sets(connection, {name: (members, at)})
     return name
-
-
-def _leave_heads(connection: Connection, artifact_id: str) -> None:
-    held = connection.execute(
-        select(partition_heads.c.asset, partition_heads.c.partition).where(
-            partition_heads.c.artifact_id == artifact_id
-        )
-    ).all()
-    connection.execute(delete(partition_heads).where(partition_heads.c.artifact_id == artifact_id))
-    for head in held:
-        this = (
-            partition_heads.c.asset == head.asset,
-            partition_heads.c.partition == head.partition,
-        )
-        if connection.execute(select(partition_heads).where(*this).limit(1)).first() is None:
-            connection.execute(
-                partition_heads.insert().values(
-                    asset=head.asset, partition=head.partition, artifact_id=None
-                )
-            )
