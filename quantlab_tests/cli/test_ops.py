@@ -230,6 +230,67 @@ def test_what_is_no_request_is_wrong_usage(text: bytes, shell: Shell) -> None:
     assert done.err.isascii()
 
 
+WRONG = [
+    ("get_artifact", {}, "artifact_id is missing"),
+    ("get_artifact", {"artifact_id": None}, "artifact_id is missing"),
+    ("get_artifact", {"artifact_id": 1}, "artifact_id must be text"),
+    ("get_artifact", {"artifact_id": "\0"}, "artifact_id has a NUL in it or is not UTF-8 text"),
+    ("get_artifact", {"artifactId": "x", "artifact_id": "x"}, "get_artifact: unknown field 'artif"),
+    ("get_artifacts", {"artifact_ids": "x"}, "artifact_ids must be a list of texts"),
+    ("get_artifacts", {"artifact_ids": ["x", 1]}, "artifact_ids[1] must be text"),
+    ("get_artifacts", {"artifact_ids": [None]}, "artifact_ids[0] must be text"),
+    ("list_artifacts", {"filter": []}, "filter must be an object"),
+    ("list_artifacts", {"filter": {"limit": 0}}, "filter.limit must be 1 or more"),
+    ("list_artifacts", {"filter": {"limit": 1.0}}, "filter.limit must be a whole number"),
+    ("list_artifacts", {"filter": {"limit": "1"}}, "filter.limit must be a whole number"),
+    ("list_artifacts", {"filter": {"limit": True}}, "filter.limit must be a whole number"),
+    (
+        "list_artifacts",
+        {"filter": {"status": "lost"}},
+        "filter.status must be one of active, superseded, tombstoned",
+    ),
+    ("list_artifacts", {"filter": {"status": 1}}, "filter.status must be text"),
+    ("list_artifacts", {"filter": {"tags": []}}, "filter.tags must be an object"),
+    ("list_artifacts", {"filter": {"tags": {"a": "b", "c": 1}}}, "filter.tags.c must be text"),
+    ("list_artifacts", {"filter": {"tags": {"a": "\0"}}}, "filter.tags.a has a NUL in it or"),
+    ("list_artifacts", {"filter": {"tags": {"x" * 999: 1}}}, "filter.tags.xxxx"),
+    ("list_artifacts", {"filter": {"min_created_at": "x"}}, "filter: unknown field 'min_created_"),
+    ("list_artifacts", {"filter": {"minCreatedAt": 1}}, "filter.minCreatedAt must be text"),
+    ("list_artifacts", {"filter": {"maxCreatedAt": "x"}}, "filter.maxCreatedAt: 'x' is no time"),
+    ("publish_artifact", {"schema_version": "1"}, "schema_version must be a whole number"),
+    ("publish_artifact", {"schema_version": 1 << 63}, "schema_version is too large a number"),
+    ("publish_artifact", {"git_dirty": 1}, "git_dirty must be true or false"),
+    ("publish_artifact", {"params": [1]}, "params must be an object"),
+    ("publish_artifact", {"tags": {"a": None}}, "tags.a must be text"),
+    ("publish_artifact", {"input_artifact_ids": {"a": 1}}, "input_artifact_ids must be a list of"),
+    ("get_lineage", {"artifact_id": "x", "depth": -1}, "depth must be 1 or more"),
+    ("health_check", {"manifest_db": 1}, "manifest_db must be text"),
+]
+
+
+@pytest.mark.parametrize(("operation", "fields", "message"), WRONG)
+def test_what_is_wrong_is_said_of_the_field_as_it_was_written(
+    operation: str, fields: dict[str, Any], message: str, shell: Shell
+) -> None:
+    from quantlab_assets.cli.ops import Operations
+    from quantlab_assets.cli.session import Session
+
+    named = {"artifact_type": "notes", "logical_key": KEY, "data_path": "notes.csv"}
+    given = {"operation": operation, **(named if operation == "publish_artifact" else {}), **fields}
+    answer, code = Operations(Session(lake=shell.lake)).answer(json.dumps(given).encode(), 10_000)
+    assert (code, answer["type"]) == (2, "BadRequest")
+    assert answer["error"].startswith(message)
+    assert len(answer["error"]) < 200
+
+
+def test_a_null_is_an_absent_field(ops: Ops, shell: Shell) -> None:
+    made = shell.publish(1, GM)
+    nothing: dict[str, Any] = dict.fromkeys(("artifactType", "status", "tags", "limit"))
+    for where in (None, {}, nothing):
+        (artifact,) = ops.answer("list_artifacts", filter=where, manifest_db=None)
+        assert artifact["artifactId"] == made
+
+
 def test_publish_of_a_file_that_is_not_there(ops: Ops) -> None:
     fields = {"artifact_type": "notes", "logical_key": KEY, "data_path": "nowhere.csv"}
     assert ops.error("publish_artifact", **fields)[:2] == (3, "NotFound")
