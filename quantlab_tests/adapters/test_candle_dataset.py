@@ -94,8 +94,11 @@ def test_killed_between_the_two_steps_the_old_one_comes_back(folder: Path) -> No
     before = contents(folder)
     folder.rename(folder.with_name(".candles.quantlab-old"))
 
-    with pytest.raises(RuntimeError), CandleDatasetFolder(folder).replace(OTHER):
-        raise RuntimeError
+    with (
+        pytest.raises(RuntimeError, match="given up"),
+        CandleDatasetFolder(folder).replace(OTHER),
+    ):
+        raise RuntimeError("given up")
 
     assert contents(folder) == before
 

@@ -205,7 +205,7 @@ def test_unreadable_records_are_told_with_a_code(build: Build) -> None:
 
 
 def test_an_export_that_is_not_there_is_not_found(build: Build) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"gone\.json"):
         build({}).unreadable(source_of(b"{}", "gone.json"))
 
 

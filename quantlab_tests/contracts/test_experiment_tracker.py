@@ -122,18 +122,18 @@ def test_the_same_experiment_is_recorded_once_whatever_its_name(
 
 
 def test_inputs_must_exist(lab: Lab, alerts: str) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no artifact '0000"):
         lab.tracker.create(definition(alerts, ("0" * 32,)))
     assert list(lab.tracker.list()) == []
 
 
 def test_an_unknown_experiment_is_not_found(lab: Lab) -> None:
     unknown = "exp-0123456789abcdef"
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=f"no experiment {unknown}"):
         lab.tracker.get(unknown)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=f"no experiment {unknown}"):
         lab.tracker.update_status(unknown, "running")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=f"no experiment {unknown}"):
         lab.tracker.store_results(unknown, {})
 
 
@@ -148,7 +148,7 @@ def test_only_allowed_transitions_happen(
         if new in TRANSITIONS[old]:
             assert lab.tracker.update_status(record.experiment_id, new).status == new
         else:
-            with pytest.raises(Conflict):
+            with pytest.raises(Conflict, match=f"and cannot become {new}"):
                 lab.tracker.update_status(record.experiment_id, new)
             assert lab.tracker.get(record.experiment_id).status == old
 
@@ -169,7 +169,7 @@ def test_results_complete_a_running_experiment(
 ) -> None:
     experiment_id = lab.tracker.create(definition(alerts, slices))[0].experiment_id
     outputs = {"trades": alerts, "metrics": slices[0]}
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="is pending and cannot become completed"):
         lab.tracker.store_results(experiment_id, outputs)
     lab.tracker.update_status(experiment_id, "running")
     record = lab.tracker.store_results(experiment_id, outputs)
@@ -182,7 +182,7 @@ def test_results_complete_a_running_experiment(
 def test_results_must_exist(lab: Lab, alerts: str, slices: tuple[str, str]) -> None:
     experiment_id = lab.tracker.create(definition(alerts, slices))[0].experiment_id
     lab.tracker.update_status(experiment_id, "running")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no artifact '0000"):
         lab.tracker.store_results(experiment_id, {"trades": "0" * 32})
     assert lab.tracker.get(experiment_id).status == "running"
 

@@ -1,6 +1,7 @@
 """What every `ProjectionBuilder` does, in memory or in files."""
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,9 @@ def test_rebuild_gives_the_same_rows(lab: Lab) -> None:
 
 def test_what_was_never_built_is_not_found(lab: Lab) -> None:
     assert not lab.projections.exists("nothing")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="nothing has no stored request"):
         lab.projections.rebuild("nothing")
-    with pytest.raises(NotFound), lab.projections.connect("nothing"):
+    with pytest.raises(NotFound, match="nothing is not built"), lab.projections.connect("nothing"):
         pass
 
 
@@ -123,7 +124,10 @@ def test_a_disposed_projection_is_gone_and_may_be_disposed_again(lab: Lab) -> No
     lab.projections.dispose(projection_id)
     assert not lab.projections.exists(projection_id)
     assert list(lab.projections.list()) == []
-    with pytest.raises(NotFound), lab.projections.connect(projection_id):
+    with (
+        pytest.raises(NotFound, match=f"{projection_id} is not built"),
+        lab.projections.connect(projection_id),
+    ):
         pass
 
 
@@ -151,7 +155,7 @@ def test_what_a_connection_writes_reaches_nobody(lab: Lab) -> None:
 
 def test_only_reading_is_allowed(lab: Lab) -> None:
     projection_id = build(lab, of_slices(candles(lab)))
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="projections are only read"):
         lab.projections.connect(projection_id, read_only=False)
 
 
@@ -184,32 +188,35 @@ def test_fields_of_the_key_become_columns(lab: Lab) -> None:
 
 def test_bad_names_are_refused(lab: Lab) -> None:
     ids = candles(lab)
+    no_name = "use 1 to 63 lower-case letters"
     for bad in ("A", "a b", 'a"', "a;b", "", "../a", "1a"):
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=no_name):
             build(lab, of_slices(ids, bad))
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=no_name):
             build(lab, of_slices(ids), name=bad)
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(
+            ValidationFailed, match=f"cannot index {re.escape(repr(bad))}|{no_name}"
+        ):
             build(lab, of_slices(ids, indexes=((bad,),)))
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=no_name):
             build(lab, of_slices(ids, key_columns=((bad, "token"),)))
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=r"no (such )?field"):
             build(lab, of_slices(ids, key_columns=(("a", bad),)))
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=no_name):
             lab.projections.connect(bad)
 
 
 def test_a_table_named_twice_is_refused(lab: Lab) -> None:
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="asked for twice"):
         build(lab, of_slices(()), of_slices(()))
 
 
 def test_artifacts_must_exist_and_be_of_the_tables_type(lab: Lab) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="0" * 32):
         build(lab, of_slices(("0" * 32,)))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no_such_type"):
         build(lab, ProjectionTable("t", "no_such_type", ()))
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="is of type ohlcv_slice_v2, not coverage_summary"):
         build(lab, ProjectionTable("t", COVERAGE_SUMMARY.name, candles(lab)))
 
 

@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_midway_leaves_whole_days_and_the_rest_resumes(
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable, match=r"disk|File too large"):
             run(lake, [SLICES], FIRST, LAST)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -112,7 +112,7 @@ def test_wrong_requests_are_refused(lab: Lab) -> None:
     days = ArtifactSelector(first_day=T0.date())
     with pytest.raises(ValidationFailed, match="no day"):
         build(ProjectionTable("c", "experiment_metrics", selector=days))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="0" * 32):
         build(ProjectionTable("c", "ohlcv_slice_v2", ("0" * 32,)))
 
 

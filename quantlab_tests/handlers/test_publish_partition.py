@@ -166,7 +166,7 @@ def test_several_partitions_are_published_whole_in_one_transaction(store):
 def test_one_of_several_that_is_refused_leaves_none(store):
     publish(store, PartitionOutput((draft({"old"}),)))
     moved = replace(finished(store, DAY.partition, {"a"}), expected=frozenset())
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=r"2025-11-07.* another head by now"):
         publish_partitions(store, [finished(store, "2025-11-08", {"b"}), moved])
     assert held_words(store) == {"old"}
     assert store.get_heads("words", ["2025-11-08"])["2025-11-08"] is None

@@ -254,10 +254,13 @@ class InMemoryArtifactStore:
 
     def supersede(self, new_id: str, old_id: str, *, reason: str = "superseded") -> None:
         new, old = self.get_artifacts([new_id, old_id])
-        if new_id == old_id or new.artifact_type != old.artifact_type:
-            raise Conflict("an artifact supersedes another one of its own type")
-        if "active" not in (new.status, old.status) or new.status != old.status:
-            raise Conflict("both must be active")
+        if new_id == old_id:
+            raise Conflict(f"artifact {old_id} cannot supersede itself")
+        if new.artifact_type != old.artifact_type:
+            raise Conflict("an artifact supersedes one of its own type")
+        for artifact in (old, new):
+            if artifact.status != "active":
+                raise Conflict(f"artifact {artifact.artifact_id} is {artifact.status}, not active")
         _set_status(self._state, old_id, "superseded")
         self._state.supersedes.append((new_id, old_id, reason))
 

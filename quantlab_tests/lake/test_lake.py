@@ -95,7 +95,7 @@ def test_experiments_are_found_by_what_they_froze(lake: Lake):
 def test_sql_over_the_active_artifacts(lake: Lake):
     counted = lake.sql("select count(*) as n from alerts")
     assert counted["n"].to_list() == [30]
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="nothing_of_the_kind"):
         lake.sql("select * from nothing_of_the_kind")
 
 
@@ -138,5 +138,5 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_the_public_names_are_there():
     for name in quantlab_assets.__all__:
         assert getattr(quantlab_assets, name) is not None
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         _ = quantlab_assets.no_such_name

@@ -25,8 +25,9 @@ INFINITE, NAN = float("inf"), float("nan")
 def refusal(alerts: pl.DataFrame = ALERTS, candles: pl.DataFrame = CANDLES) -> str:
     with pytest.raises(ValidationFailed) as refused:
         simulate(alerts, candles, STRATEGY)
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed) as refused_many:
         simulate_many(alerts, candles, [STRATEGY])
+    assert str(refused_many.value) == str(refused.value)
     return str(refused.value)
 
 

@@ -407,7 +407,7 @@ def test_a_prefix_of_an_id_is_enough(store: ParquetStore) -> None:
     assert store.resolve_id(artifact.upper()) == artifact
     assert store.resolve_id("11111111-aaaa") == artifact
     assert store.get_artifact("11111111-aaaa").artifact_id == artifact
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="0" * 32):
         store.resolve_id("0" * 32)
     for bad in ("", artifact[:7], "../../etc/passwd", "zzzzzzzz", "%" * 8):
         with pytest.raises(Exception, match="no artifact id"):

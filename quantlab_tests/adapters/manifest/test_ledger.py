@@ -70,7 +70,7 @@ def test_every_change_of_status_leaves_an_event(
     ledger.update_status(experiment_id, "running")
     ledger.update_status(experiment_id, "failed", error="disk full")
     ledger.update_status(experiment_id, "running")
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="is running and cannot become pending"):
         ledger.update_status(experiment_id, "pending")
     ledger.store_results(experiment_id, {"trades": definition.alert_artifact_ids[0]})
 
@@ -149,7 +149,7 @@ def test_many_create_the_same_experiment_once(lab: Lab, definition: ExperimentDe
 
 def test_a_frozen_input_cannot_be_tombstoned(lab: Lab, definition: ExperimentDefinition) -> None:
     lab.tracker.create(definition)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="what an experiment used is kept"):
         lab.store.tombstone(definition.slice_artifact_ids[0], "wrong prices")
 
 
@@ -198,14 +198,18 @@ def test_an_altered_document_is_refused(
     altered = {**document, "definition": {**document["definition"], "params": {"n": 2}}}
     with pytest.raises(IntegrityError, match="altered"):
         other.tracker.adopt(altered)
-    for broken in ({}, {**document, "events": 3}, {**document, "created_at": "today"}):
-        with pytest.raises(ValidationFailed):
+    for broken, says in (
+        ({}, "no experiment of a lake.*'format'"),
+        ({**document, "events": 3}, "no experiment of a lake.*not iterable"),
+        ({**document, "created_at": "today"}, "whole microseconds"),
+    ):
+        with pytest.raises(ValidationFailed, match=says):
             other.tracker.adopt(broken)
     with pytest.raises(ValidationFailed, match="upgrade"):
         other.tracker.adopt({**document, "format": 99})
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match=r"code changes sha256:0000.* were altered"):
         other.tracker.adopt({**document, "patches": {f"sha256:{'0' * 64}": "evil"}})
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no artifact"):
         real_lab(tmp_path / "empty").tracker.adopt(document)
     assert list(other.tracker.list()) == []
 
@@ -215,9 +219,9 @@ def test_an_id_may_be_shortened_to_eight_digits(lab: Lab, definition: Experiment
     for prefix in (name, name[:12], name[4:12], name[:12].upper().replace("EXP", "exp")):
         assert lab.tracker.resolve_id(prefix) == name
     for wrong in ("exp-123", "exp-", "../../etc", name + "0"):
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match="is no experiment id"):
             lab.tracker.resolve_id(wrong)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no experiment exp-00000000"):
         lab.tracker.resolve_id("exp-00000000")
 
 

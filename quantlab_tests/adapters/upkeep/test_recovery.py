@@ -81,11 +81,15 @@ def test_a_damaged_or_foreign_backup_is_refused_and_the_manifest_stays(
     backup(store.database, copy)
     whole = copy.read_bytes()
     before = store.database.path.read_bytes()
-    for bad in (whole[: len(whole) // 2], b"no database" * 1000, b""):
+    for bad, says in (
+        (whole[: len(whole) // 2], "is damaged"),
+        (b"no database" * 1000, "is damaged: file is not a database"),
+        (b"", "is no whole manifest"),
+    ):
         copy.write_bytes(bad)
-        with pytest.raises(IntegrityError):
+        with pytest.raises(IntegrityError, match=says):
             restore(copy, store.database.path)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no backup at"):
         restore(memory_path / "absent", store.database.path)
     with pytest.raises(Conflict, match="the manifest itself"):
         restore(store.database.path, store.database.path)

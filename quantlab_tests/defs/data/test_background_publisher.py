@@ -75,7 +75,7 @@ def test_what_fails_alike_for_all_is_not_tried_one_by_one(store: SlowStore) -> N
         futures += [publisher.put(partition(day)) for day in DAYS[1:]]
         store.go.set()
         for future in futures:
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
                 future.result(30)
     assert len(store.together) == 2
 

@@ -145,8 +145,9 @@ def test_what_fails_alike_for_every_day_stops_the_run_at_once(toy: Toy, instance
     toy.texts = dict(TEXTS)
     toy.store.files_on_disk.staging.rmdir()
     toy.store.files_on_disk.staging.touch()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match=r"cannot write .*staging"):
         toy.run(instance, ["raw"], RANGE)
+    assert toy.head("raw", "2025-11-02") is None
 
 
 def test_a_partition_of_a_failed_step_shows_its_artifacts_and_data_version(toy: Toy, instance):
@@ -315,7 +316,7 @@ def test_an_input_damaged_on_disk_is_refused_before_it_is_decoded(toy: Toy, inst
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match=f"{artifact.artifact_id}.* is damaged"):
         toy.run(instance, ["derived"], ("2025-11-02", "2025-11-02"))
     assert toy.head("derived", "2025-11-02") is None
 

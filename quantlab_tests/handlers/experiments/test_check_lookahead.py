@@ -220,7 +220,7 @@ def test_the_sample_is_bounded_and_always_the_same() -> None:
     few = check(LADDER, shifted("low"), samples=3)
     assert few.decisions["entry"] == 3
     assert few == check(LADDER, shifted("low"), samples=3)
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="samples must be 1 or more, not 0"):
         check(LADDER, samples=0)
 
 

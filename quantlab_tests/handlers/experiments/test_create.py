@@ -193,14 +193,17 @@ def test_empty_selections_are_refused_with_what_to_do(lab: Lab) -> None:
     with pytest.raises(ValidationFailed, match="export slices"):
         create(lab)
     slices = publish_candles(lab.store, RUNNER, line(1, 3))
-    for change in (
-        {"filters": AlertFilters(start=T0 + DAY)},
-        {"filters": AlertFilters(caller_name_norm="nobody")},
-        {"alerts": []},
-        {"slices": []},
-        {"alerts": [alerts], "slices": [slices], "filters": AlertFilters(chain="evm")},
+    for change, says in (
+        ({"filters": AlertFilters(start=T0 + DAY)}, "no alerts in the filters' range"),
+        ({"filters": AlertFilters(caller_name_norm="nobody")}, "no alert passes the filters"),
+        ({"alerts": []}, "no alerts are named"),
+        ({"slices": []}, "no slices are named"),
+        (
+            {"alerts": [alerts], "slices": [slices], "filters": AlertFilters(chain="evm")},
+            "no alert passes the filters",
+        ),
     ):
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=says):
             create(lab, **change)
     assert list(lab.tracker.list()) == []
 
@@ -208,7 +211,7 @@ def test_empty_selections_are_refused_with_what_to_do(lab: Lab) -> None:
 def test_named_inputs_must_exist_be_of_their_type_and_not_be_tombstoned(lab: Lab) -> None:
     alerts = publish_alerts(lab.store, Call(RUNNER, T0))
     slices = publish_candles(lab.store, RUNNER, line(1, 3))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="0" * 32):
         create(lab, alerts=["0" * 32])
     with pytest.raises(ValidationFailed, match=slices):
         create(lab, alerts=[alerts, slices])
@@ -220,25 +223,26 @@ def test_named_inputs_must_exist_be_of_their_type_and_not_be_tombstoned(lab: Lab
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        {"name": ""},
-        {"name": "a\nb"},
-        {"name": "x" * 201},
-        {"min_coverage": 1.5},
-        {"min_coverage": float("nan")},
-        {"filters": AlertFilters(start=datetime(2025, 11, 7))},
-        {"filters": AlertFilters(start=T0, end=T0 - MINUTE)},
-        {"filters": AlertFilters(chain="bsc")},
-        {"params": {"x": float("inf")}},
-        {"params": {"x": object()}},
-        {"params": {"x": 2**60}},
+        ({"name": ""}, "experiment name ''"),
+        ({"name": "a\nb"}, "printable characters"),
+        ({"name": "x" * 201}, "use 1 to 200"),
+        ({"min_coverage": 1.5}, "min_coverage is a fraction from 0 to 1, not 1.5"),
+        ({"min_coverage": -0.1}, "min_coverage is a fraction from 0 to 1, not -0.1"),
+        ({"min_coverage": float("nan")}, "min_coverage is a fraction from 0 to 1, not nan"),
+        ({"filters": AlertFilters(start=datetime(2025, 11, 7))}, "has no time zone"),
+        ({"filters": AlertFilters(start=T0, end=T0 - MINUTE)}, "start .* after they end"),
+        ({"filters": AlertFilters(chain="bsc")}, "chain 'bsc': filter by"),
+        ({"params": {"x": float("inf")}}, "params are no plain JSON"),
+        ({"params": {"x": object()}}, "params are no plain JSON"),
+        ({"params": {"x": 2**60}}, "params are no plain JSON"),
     ],
 )
-def test_nonsense_is_refused(lab: Lab, change: dict[str, Any]) -> None:
+def test_nonsense_is_refused(lab: Lab, change: dict[str, Any], says: str) -> None:
     publish_alerts(lab.store, Call(RUNNER, T0))
     publish_candles(lab.store, RUNNER, line(1, 3))
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match=says):
         create(lab, **change)
     assert list(lab.tracker.list()) == []
 

@@ -315,7 +315,7 @@ def test_another_engine_refuses_before_anything_happens(lab: Lab) -> None:
 
 
 def test_an_unknown_experiment_is_not_found(lab: Lab) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no experiment exp-0000000000000000"):
         execute_experiment(
             lab.store,
             lab.projections,
@@ -345,7 +345,7 @@ def test_a_run_that_breaks_says_why_leaves_nothing_and_can_be_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(lab.tracker if step == "store_results" else lab.store, step, die)
-        with pytest.raises(error):
+        with pytest.raises(error, match="the plug was pulled"):
             execute(lab, record)
     held = lab.tracker.get(record.experiment_id)
     assert held.status == status

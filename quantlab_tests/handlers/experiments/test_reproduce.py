@@ -200,7 +200,7 @@ def test_a_rerun_can_choose_its_inputs_anew(lab: Lab) -> None:
         lab.store, lab.tracker, name, engine_version=engine_version(), reselect=True
     )
     assert more in child.record.definition.alert_artifact_ids
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="choose anew with --reselect"):
         rerun_experiment(
             _Nothing(lab.store), _Gone(lab.tracker), name, engine_version=engine_version()
         )
