@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from quantlab_assets.domain.artifacts.records import PublishRequest
+from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import (
     COVERAGE_SUMMARY,
     EXPERIMENT_METRICS,
@@ -16,6 +17,7 @@ from quantlab_assets.domain.artifacts.seed_types import (
 )
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
+from quantlab_tests.contracts.versioned_type import MARKS_3, marks_1, marks_2, marks_3
 from quantlab_tests.handlers.experiments.lab import (
     DUD,
     PROVENANCE,
@@ -223,3 +225,31 @@ def test_artifacts_must_exist_and_be_of_the_tables_type(lab: Lab) -> None:
 def test_times_are_what_was_published(lab: Lab) -> None:
     found = read(lab, build(lab, of_slices((publish_candles(lab.store, RUNNER, [1.0]),))))
     assert found["ts"].to_pylist() == [T0]
+
+
+def test_tables_hold_rows_of_every_version_as_the_newest(
+    request: pytest.FixtureRequest, tmp_path: Path, lab: Lab
+) -> None:
+    types = TypeRegistry([MARKS_3])
+    in_memory = request.node.callspec.params["lab"] == "in memory"
+    lab = memory_lab(types) if in_memory else real_lab(tmp_path / "marks", types)
+    rows = [(0, "Zoe", 4), (1, "Ann", None)]
+    first, second, third = (
+        lab.store.publish_artifact(PublishRequest("marks", key, table, PROVENANCE, version))
+        for key, table, version in (
+            ("book=atlas/day=2025-05-01", marks_1(rows), 1),
+            ("book=bible/day=2025-05-02", marks_2(rows, "hi"), 2),
+            ("day=2025-05-03/shelf=c", marks_3(rows, "new"), 3),
+        )
+    )
+    ids = tuple(one.artifact_id for one in (third, second, first))
+    keys = (("day", "day"), ("shelf", "shelf"))
+
+    found = read(lab, build(lab, ProjectionTable("marks", "marks", ids, key_columns=keys)), "marks")
+
+    assert found.schema.names == ["day", "shelf", *MARKS_3.schema.names]
+    assert found["day"].to_pylist() == [f"2025-05-0{day}" for day in (1, 1, 2, 2, 3, 3)]
+    assert found["shelf"].to_pylist() == ["a", "a", "b", "b", "c", "c"]
+    assert found["author"].to_pylist() == ["Ann", "Zoe"] * 3
+    assert found["weight"].to_pylist() == [0.0, 2.0] * 3
+    assert found["note"].to_pylist() == [None, None, "hi", "hi", "new", "new"]

@@ -132,7 +132,7 @@ class InMemoryProjections:
         table = self._store.open(artifact_id, verify=verify).to_table().cast(artifact_type.schema)
         if not wanted.key_columns:
             return table
-        key = artifact_type.parse_key(artifact.logical_key)
+        key = artifact_type.fields_from(artifact.schema_version, artifact.logical_key)
         front = {
             name: pa.array([key[field]] * table.num_rows, pa.string())
             for name, field in wanted.key_columns

@@ -54,6 +54,7 @@ from quantlab_assets.adapters.duckdb.tables import (
     change_table,
     create_table,
 )
+from quantlab_assets.adapters.duckdb.upgraded_files import upgraded_files
 from quantlab_assets.adapters.file_lock import exclusive, shared
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifacts.records import Artifact
@@ -245,11 +246,23 @@ class DuckdbProjections:
         return {} if self._records is None else self._records.state()
 
     def _held(self, projection_id: str) -> ProjectionRecord | None:
-        """The record of the file that is there, if it describes that file."""
+        """The record of the file that is there, if it describes that file, and its tables have the
+        columns of today's schema versions."""
         held = read_record(self._record_path(projection_id))
         if held is None or held.request.projection_id != projection_id:
             return None
+        if held.versions != self._versions(held.request):
+            return None
         return held if held.describes(self._path(projection_id)) else None
+
+    def _versions(self, request: ProjectionRequest) -> Mapping[str, int]:
+        """The schema version of each table, unless its type is gone."""
+        known = {artifact_type.name: artifact_type.schema_version for artifact_type in self._types}
+        return {
+            table.name: known[table.artifact_type]
+            for table in request.tables
+            if table.artifact_type in known
+        }
 
     def _records_on_disk(self) -> Sequence[ProjectionRecord]:
         found = [read_record(path) for path in sorted(self._cache.glob("*.json"))]
@@ -417,6 +430,7 @@ class DuckdbProjections:
         }
         paths = self._files.files(sorted(new), verify=plan.request.verify)
         files = dict(zip(sorted(new), paths, strict=True))
+        files |= upgraded_files(new.values(), self._store, self._types, work / "upgraded")
         needed = expected_size(
             sum(artifact.file_size for artifact in new.values()),
             indexed=any(table.table.indexes for table in plan.tables),
@@ -543,6 +557,7 @@ class DuckdbProjections:
             request=plan.request,
             rows={table.table.name: table.row_count for table in plan.tables},
             segments={table.table.name: table.segments for table in plan.tables},
+            versions=self._versions(plan.request),
             state=plan.state,
             stale=plan.stale,
             built_at=datetime.now(UTC),

@@ -34,13 +34,15 @@ class ProjectionRecord:
 
     `file_size` and `file_mtime_ns` tie the record to one file: of a build that died between putting
     its two files in place, the record does not pass for a description of the older database.
-    `segments` says how each table is laid out, `state` of which records of the lake. `fresh_size`
-    and `fresh_rows` are of the last build from nothing, before anything was added to it.
+    `segments` says how each table is laid out, `versions` in which schema version of its type,
+    `state` of which records of the lake. `fresh_size` and `fresh_rows` are of the last build from
+    nothing, before anything was added to it.
     """
 
     request: ProjectionRequest
     rows: Mapping[str, int]
     segments: Mapping[str, Segments]
+    versions: Mapping[str, int]
     state: Mapping[str, str]
     stale: bool
     built_at: datetime
@@ -113,6 +115,7 @@ def write_record(record: ProjectionRecord, path: Path) -> None:
             "request": _request_json(as_asked(record.request)),
             "rows": dict(record.rows),
             "segments": record.segments,
+            "versions": dict(record.versions),
             "state": dict(record.state),
             "stale": record.stale,
             "built_at": record.built_at.isoformat(),
@@ -147,6 +150,7 @@ def read_record(path: Path) -> ProjectionRecord | None:
             request=replace(asked, tables=chosen),
             rows={str(name): int(count) for name, count in found["rows"].items()},
             segments=segments,
+            versions={str(name): int(number) for name, number in found["versions"].items()},
             state={str(name): str(text) for name, text in found["state"].items()},
             stale=bool(found["stale"]),
             built_at=datetime.fromisoformat(found["built_at"]),

@@ -74,7 +74,7 @@ def _matching(
 
 
 def _is_of(artifact: Artifact, artifact_type: ArtifactType, first: date, last: date) -> bool:
-    day = artifact_type.parse_key(artifact.logical_key).get("day")
+    day = artifact_type.fields_from(artifact.schema_version, artifact.logical_key).get("day")
     if day is not None:
         return first <= date.fromisoformat(day) <= last
     if artifact.min_ts is None or artifact.max_ts is None:

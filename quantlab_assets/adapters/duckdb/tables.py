@@ -206,8 +206,7 @@ def _append(
     options = "hive_partitioning = false, union_by_name = false"
     bound: list[list[str]] = [[str(files[artifact.artifact_id]) for artifact in artifacts]]
     if plan.table.key_columns:
-        parsed = [plan.artifact_type.parse_key(artifact.logical_key) for artifact in artifacts]
-        bound += [[found[field] for found in parsed] for _, field in plan.table.key_columns]
+        bound += _key_fields(plan, artifacts)
         keys = ", ".join(
             f"unnest(${number}) AS {quoted(name, 'column')}"
             for number, (name, _) in enumerate(plan.table.key_columns, start=2)
@@ -224,6 +223,23 @@ def _append(
         source = f"read_parquet($1, {options})"
     statement = f"INSERT INTO {plan.sql_name} SELECT {names}{flag} FROM {source}"  # noqa: S608
     connection.execute(statement, bound).fetchall()
+
+
+def _key_fields(plan: TablePlan, artifacts: Sequence[Artifact]) -> list[list[str]]:
+    """For each key column its value in each artifact. Raises `ValidationFailed` if one has none."""
+    parsed = [
+        plan.artifact_type.fields_from(artifact.schema_version, artifact.logical_key)
+        for artifact in artifacts
+    ]
+    for _, field in plan.table.key_columns:
+        for artifact, fields in zip(artifacts, parsed, strict=True):
+            if field not in fields:
+                raise ValidationFailed(
+                    f"table {plan.table.name}: {artifact.artifact_id} of schema version"
+                    f" {artifact.schema_version} has no {field!r} in its key"
+                    f" {artifact.logical_key}, and its type's upgrade does not say one"
+                )
+    return [[fields[field] for fields in parsed] for _, field in plan.table.key_columns]
 
 
 def _check_rows(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> None:

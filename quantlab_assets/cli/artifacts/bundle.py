@@ -141,5 +141,5 @@ def _active(lake: Lake, artifact_type: str, key: str) -> str:
     for found in lake.store.find_by_logical_key(artifact_type, key):
         if found.status == "active":
             return found.artifact_id
-    lake.types.get(artifact_type).parse_key(key)
+    lake.types.get(artifact_type).parse_key_of_any_version(key)
     raise NotFound(f"nothing is active as {artifact_type} {key!r}")

@@ -26,14 +26,29 @@ _ISO: Final = "%Y-%m-%dT%H:%M:%S%.6fZ"
     examples="""
     quantlab artifacts cat 4f1c09aa --limit 20
     quantlab artifacts cat 4f1c09aa --format csv > alerts.csv
+    quantlab artifacts cat 4f1c09aa --as-stored --format jsonl
     """,
 )
 @click.argument("artifact_id", metavar="ID", type=TEXT)
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many rows. Default: all.")
+@click.option(
+    "--as-stored",
+    is_flag=True,
+    help="Rows of an earlier schema version as they are stored, not as the newest's.",
+)
 @format_option
 @pass_session
-def cat(session: Session, artifact_id: str, limit: int | None, output_format: Format) -> None:
+def cat(
+    session: Session,
+    artifact_id: str,
+    limit: int | None,
+    as_stored: bool,
+    output_format: Format,
+) -> None:
     """Print the rows of an artifact, in their canonical order, after checking its bytes.
+
+    What is stored in an earlier schema version of its type is shown as everything reads it: as rows
+    of the newest.
 
     Columns keep their names. Times are ISO in UTC, binary is hexadecimal, numbers that JSON lacks
     are null. In CSV, text that a spreadsheet would take for a formula gets a ' in front.
@@ -41,7 +56,7 @@ def cat(session: Session, artifact_id: str, limit: int | None, output_format: Fo
     store = session.open_lake().store
     found = store.get_artifact(store.resolve_id(artifact_id))
     rows = found.row_count if limit is None else min(limit, found.row_count)
-    batches = _batches(store.open(found.artifact_id, verify=True), rows)
+    batches = _batches(store.open(found.artifact_id, verify=True, as_stored=as_stored), rows)
     if output_format is Format.TABLE:
         _write_table(batches)
     elif output_format is Format.CSV:

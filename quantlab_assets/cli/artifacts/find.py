@@ -43,6 +43,7 @@ PUBLICATIONS: Final = (
 TYPES: Final = (
     Column("artifact_type"),
     Column("schema_version", right=True),
+    Column("earlier_versions", show=lambda versions: " ".join(map(str, versions)) or "-"),
     Column("origin"),
     Column("keys", show=" or ".join),
     Column("columns", show=lambda columns: " ".join(one["name"] for one in columns)),
@@ -159,7 +160,7 @@ def find(session: Session, artifact_type: str, key: str, output_format: Format) 
     lake = session.open_lake()
     found = lake.store.find_by_logical_key(artifact_type, key)
     if not found:
-        lake.types.get(artifact_type).parse_key(key)
+        lake.types.get(artifact_type).parse_key_of_any_version(key)
         raise NotFound(
             f"nothing was published as {artifact_type} {shortened(key)};"
             f" `quantlab artifacts list --type {artifact_type}` shows what was"
@@ -181,7 +182,7 @@ def find(session: Session, artifact_type: str, key: str, output_format: Format) 
 @format_option
 @pass_session
 def types(session: Session, output_format: Format) -> None:
-    """List the types of artifacts: version, keys, columns.
+    """List the types of artifacts: versions, keys, columns.
 
     The lake's own, and yours: QUANTLAB_TYPES_MODULE names a Python module whose ARTIFACT_TYPES
     is a list of ArtifactType.
@@ -198,6 +199,7 @@ def _types(lake: Lake) -> list[dict[str, Any]]:
         {
             "artifact_type": one.name,
             "schema_version": one.schema_version,
+            "earlier_versions": [earlier.schema_version for earlier in one.versions[1:]],
             "origin": "seed" if one.name in seeds else "user",
             "keys": list(one.keys),
             "columns": [

@@ -61,7 +61,7 @@ ANSWER: Final = tuple(
     """,
 )
 @click.option("--type", "artifact_type", type=TEXT, required=True, help="The artifact's type.")
-@click.option("--version", type=int, help="The type's schema version. Default: the known one.")
+@click.option("--version", type=int, help="The type's schema version. Default: the newest.")
 @click.option("--key", type=TEXT, required=True, help="The logical key.")
 @click.option(
     "--data",
@@ -99,8 +99,9 @@ def publish(
 ) -> None:
     """Publish the rows of a file. The file's hash is kept as where they came from.
 
-    What was active under the key is superseded. Content that is there already is not written
-    again, only the event is recorded.
+    What was active under the key is superseded, unless it is of a newer schema version of the type:
+    then what is published is stored, and superseded by it. Content that is there already is not
+    written again, only the event is recorded.
     """
     lake = session.open_lake()
     expected: str | None | Unset = UNSET
@@ -129,6 +130,11 @@ def publish(
         write_document(record, output_format)
     if result.deduped:
         say("It was there already: only the event was recorded.")
+    if result.superseded_by is not None:
+        say(
+            f"It is not the active one: {short_id(result.superseded_by)} of a newer schema version"
+            " is"
+        )
     for old in result.superseded:
         say(f"{short_id(old)} is superseded")
 

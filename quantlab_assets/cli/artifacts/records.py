@@ -121,9 +121,11 @@ def publish_record(
     """What a publish came to. `data_hash` is the hash of the file that was to be published.
 
     `mode` says how a deduped one was recognised: by the file's bytes, or by what it holds.
+    `superseded_by` is there only if an artifact of a newer schema version stays the active one.
     """
     parquet = store.files_on_disk.locate(result.artifact.path)
     same_file = data_hash == result.artifact.file_hash
+    not_active = {} if result.superseded_by is None else {"superseded_by": result.superseded_by}
     return {
         "success": True,
         "deduped": result.deduped,
@@ -132,4 +134,5 @@ def publish_record(
         "existing_artifact_id": result.artifact_id if result.deduped else None,
         "path_parquet": parquet,
         "path_sidecar": parquet.with_suffix(".json"),
+        **not_active,
     }

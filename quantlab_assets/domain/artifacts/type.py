@@ -208,6 +208,14 @@ class ArtifactType:
         stays = any(template.pattern.fullmatch(before) for template in self.templates)
         return before if stays else None
 
+    def fields_from(self, schema_version: int, key: str) -> dict[str, str]:
+        """The fields of the key that data of a key of an earlier version has in this one; where
+        nothing says which key that is, those of the earlier one."""
+        newer = self.key_from(schema_version, key)
+        if newer is None:
+            return self.version(schema_version).parse_key(key)
+        return self.parse_key(newer)
+
     def empty(self) -> "pa.Table":
         """A table of this type without rows."""
         return self.schema.empty_table()

@@ -200,18 +200,21 @@ def _compared(
     for part, kind in RESULT_TYPES.items():
         artifact = store.get_artifact(record.outputs[part])
         computed = canonical_table(tables[part], kind)
-        this = ReproducedPart(
-            part, artifact.artifact_id, artifact.content_hash, content_hash(computed)
-        )
-        parts.append(this)
+        computed_hash, recorded_hash = content_hash(computed), artifact.content_hash
+        rows: pl.DataFrame | None = None
         try:
-            if this.identical:
+            if artifact.schema_version != kind.schema_version:
+                # What an earlier version recorded is compared as everything reads it by now.
+                rows = store.read_verified([artifact.artifact_id])
+                recorded_hash = content_hash(canonical_table(rows.to_arrow(), kind))
+            if recorded_hash == computed_hash:
                 store.verify_artifacts([artifact.artifact_id])
             elif difference is None:
-                held = store.read_verified([artifact.artifact_id])
-                difference = first_difference(part, held, pl.DataFrame(pl.from_arrow(computed)))
+                rows = store.read_verified([artifact.artifact_id]) if rows is None else rows
+                difference = first_difference(part, rows, pl.DataFrame(pl.from_arrow(computed)))
         except (NotFound, IntegrityError) as error:
             notes.append(f"the stored {part} cannot be read: {error}")
+        parts.append(ReproducedPart(part, artifact.artifact_id, recorded_hash, computed_hash))
     return tuple(parts), difference, tuple(notes)
 
 

@@ -43,13 +43,15 @@ class Lab:
     tracker: Any
 
 
-def memory_lab() -> Lab:
-    store: ArtifactStore = InMemoryArtifactStore(TypeRegistry())
-    return Lab(store, InMemoryProjections(store), InMemoryTracker(store))
+def memory_lab(types: TypeRegistry | None = None) -> Lab:
+    types = types or TypeRegistry()
+    store: ArtifactStore = InMemoryArtifactStore(types)
+    return Lab(store, InMemoryProjections(store, types), InMemoryTracker(store))
 
 
-def real_lab(root: Path) -> Lab:
-    types = TypeRegistry()
+def real_lab(root: Path, types: TypeRegistry | None = None) -> Lab:
+    """The lab in files; opened again with other types, it is the same lab with another program."""
+    types = types or TypeRegistry()
     store = ParquetStore.at(
         artifacts_root=root / "artifacts",
         manifest=root / "manifest" / "manifest.sqlite",
