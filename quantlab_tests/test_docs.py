@@ -1,5 +1,6 @@
 """What README.md and docs/ say is true: commands parse, blocks run, links lead somewhere."""
 
+import json
 import os
 import re
 import shlex
@@ -12,7 +13,9 @@ from pathlib import Path
 import click
 import pytest
 
+from quantlab_assets import open_lake
 from quantlab_assets.cli.main import quantlab as command_line
+from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
 from quantlab_tests.conftest import LAKE_VARIABLES, ROOT, Quantlab
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -142,3 +145,47 @@ def test_the_sample_says_what_is_reconstructed() -> None:
     assert "rows 124 to 511 were inferred" in text
     named = {path.name for path in SAMPLE_PAGE.parent.glob("telegram/*")}
     assert all(f"`{name}`" in text for name in named)
+
+
+def test_a_type_of_ones_own_gets_a_second_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantlab: Quantlab
+) -> None:
+    blocks = [b for b in BLOCKS if b.page == "commands.md" and "ARTIFACT_TYPES" in b.text]
+    for name, block in zip(("first_portfolios", "second_portfolios"), blocks, strict=True):
+        (tmp_path / f"{name}.py").write_text(block.text)
+
+    def publish(module: str, version: int, key: str, csv: str) -> str:
+        (tmp_path / "rows.csv").write_text(csv)
+        words = f"--type portfolio --version {version} --key {key} --data rows.csv --format json"
+        path = os.pathsep.join([str(ROOT), str(tmp_path)])
+        done = quantlab(
+            "artifacts",
+            "publish",
+            *words.split(),
+            environment={"QUANTLAB_TYPES_MODULE": module, "PYTHONPATH": path},
+        )
+        assert done.returncode == 0, done.stderr
+        return str(json.loads(done.stdout)["artifactId"])
+
+    assert quantlab("init").returncode == 0
+    csv = "mint,weight\nSol,0.5\nBtc,-1\n"
+    old = publish("first_portfolios", 1, "portfolio=mine/day=2025-11-07", csv)
+    csv = "mint,weight\nSol,1\n"
+    older = publish("second_portfolios", 1, "portfolio=mine/day=2025-11-06", csv)
+    csv = "token,weight,side,note\nSol,1,long,hi\n"
+    new = publish("second_portfolios", 2, "day=2025-11-08/portfolio=mine", csv)
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("QUANTLAB_TYPES_MODULE", "second_portfolios")
+    lake = open_lake(tmp_path / "lake")
+    keys = (("day", "day"),)
+    table = ProjectionTable("portfolios", "portfolio", (old, older, new), key_columns=keys)
+    lake.projections.build(ProjectionRequest((table,), "mine"))
+    query = "SELECT day, token, side, note FROM portfolios ORDER BY day, token"
+    assert lake.sql(query, projection_id="mine").rows() == [
+        ("2025-11-06", "Sol", "long", None),
+        ("2025-11-07", "Btc", "short", None),
+        ("2025-11-07", "Sol", "long", None),
+        ("2025-11-08", "Sol", "long", "hi"),
+    ]
+    assert lake.store.read_verified([old])["token"].to_list() == ["Btc", "Sol"]

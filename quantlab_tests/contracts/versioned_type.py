@@ -98,3 +98,6 @@ def marks_3(rows: Sequence[tuple[int, str, int | None]], note: str | None = None
     weights = pa.array([(old or 0) / 2.0 for old in table["old"].to_pylist()], pa.float64())
     columns = [weights, table["at"], table["who"], table["handle"], table["note"]]
     return pa.table(columns, schema=MARKS_3.schema)
+
+
+ARTIFACT_TYPES = [MARKS_3]

@@ -314,6 +314,7 @@ def test_types_lists_the_seed_types_and_the_users_own(shell: Shell) -> None:
     assert found["notes"] == {
         "artifactType": "notes",
         "schemaVersion": 3,
+        "earlierVersions": [],
         "origin": "user",
         "keys": ["book={book}/day={day}"],
         "columns": [
