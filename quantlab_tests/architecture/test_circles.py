@@ -13,10 +13,6 @@ Graph = Mapping[str, Mapping[str, set[str]]]
 
 KNOWN: list[list[str]] = [
     [
-        "quantlab_assets/cli/projections/prompt.py",
-        "quantlab_assets/cli/projections/sql.py",
-    ],
-    [
         "quantlab_assets/lake/experiments.py",
         "quantlab_assets/lake/lake.py",
     ],

@@ -11,21 +11,14 @@ from typing import Final
 
 from quantlab_assets.cli.shell.output import percent
 from quantlab_assets.domain.coverage.by_month import Cell, HeatMap
+from quantlab_assets.domain.coverage.colours import scale
 from quantlab_assets.domain.errors import StoreUnavailable
 from quantlab_assets.domain.printable_text import printable
-from quantlab_assets.domain.slices.slices import GOOD, PARTIAL
+from quantlab_assets.domain.slices.slices import Grading
 
 CALLERS_SHOWN: Final = 500
 NAME_SHOWN: Final = 40
 
-_COLOURS: Final = (
-    (0.0, "#b2182b"),
-    (PARTIAL - 0.001, "#f4a582"),
-    (PARTIAL, "#fee08b"),
-    (GOOD - 0.001, "#d9ef8b"),
-    (GOOD, "#66bd63"),
-    (1.0, "#1a7837"),
-)
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -42,7 +35,7 @@ _PAGE: Final = """<!DOCTYPE html>
 """
 
 
-def write_heat_map(found: HeatMap, path: Path) -> None:
+def write_heat_map(coverage: HeatMap, grading: Grading, path: Path) -> None:
     """Write the page in one go: a reader sees the old file or the new one.
 
     Raises `StoreUnavailable` if it cannot be written.
@@ -53,7 +46,7 @@ def write_heat_map(found: HeatMap, path: Path) -> None:
         ) as file:
             part = Path(file.name)
             try:
-                file.write(heat_map_html(found))
+                file.write(heat_map_html(coverage, grading))
                 file.flush()
                 os.fsync(file.fileno())
                 part.chmod(0o666 & ~_umask())
@@ -65,29 +58,29 @@ def write_heat_map(found: HeatMap, path: Path) -> None:
         raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
 
 
-def heat_map_html(found: HeatMap) -> str:
+def heat_map_html(coverage: HeatMap, grading: Grading) -> str:
     """The page: the worst covered callers on top, the months from left to right."""
     import plotly.graph_objects as go
 
-    rows = found.rows[:CALLERS_SHOWN]
-    left_out = len(found.rows) - len(rows)
+    rows = coverage.rows[:CALLERS_SHOWN]
+    left_out = len(coverage.rows) - len(rows)
     names = [_label(row.caller) for row in rows]
     figure = go.Figure(
         go.Heatmap(
-            x=list(found.months),
+            x=list(coverage.months),
             y=list(range(len(rows))),
             z=[[None if cell is None else cell.mean_ratio for cell in row.cells] for row in rows],
             text=[["" if cell is None else str(cell.alerts) for cell in row.cells] for row in rows],
             hovertext=[
                 [
                     _hover(name, month, cell)
-                    for month, cell in zip(found.months, row.cells, strict=True)
+                    for month, cell in zip(coverage.months, row.cells, strict=True)
                 ]
                 for name, row in zip(names, rows, strict=True)
             ],
             hoverinfo="text",
             texttemplate="%{text}",
-            colorscale=[list(colour) for colour in _COLOURS],
+            colorscale=[list(colour) for colour in scale(grading)],
             zmin=0,
             zmax=1,
             xgap=2,
@@ -100,7 +93,7 @@ def heat_map_html(found: HeatMap) -> str:
     figure.update_layout(
         template="plotly_white",
         title={
-            "text": f"Candles there in the {found.horizon_h} h after a call, by caller and month"
+            "text": f"Candles there in the {coverage.horizon_h} h after a call, by caller and month"
             f"<br><sup>worst covered first; numbers are calls{note}</sup>"
         },
         height=180 + 26 * max(len(rows), 4),

@@ -73,14 +73,14 @@ def show(
 ) -> None:
     """Show coverage by caller and month, the worst first."""
     check_range(first, last)
-    store = session.open_lake().store
+    lake = session.open_lake()
     from quantlab_assets.domain.coverage.by_month import coverage_by_month, heat_map
     from quantlab_assets.domain.telegram.senders import caller_name_norm
     from quantlab_assets.handlers.coverage.show import CoverageFilter, read_coverage
 
     name = None if caller is None else caller_name_norm(caller)
-    found = read_coverage(store, CoverageFilter(name, chain, horizon, first, last))
-    monthly = coverage_by_month(found)
+    summary = read_coverage(lake.store, CoverageFilter(name, chain, horizon, first, last))
+    monthly = coverage_by_month(summary)
     shown = monthly if limit is None else monthly.head(limit)
     if shown.height < monthly.height:
         say(f"{shown.height:,} of {plural(monthly.height, 'row')}; raise --limit to see more")
@@ -90,5 +90,5 @@ def show(
     if page is not None:
         from quantlab_assets.cli.coverage.heat_map import write_heat_map
 
-        write_heat_map(heat_map(found, horizon), page)
+        write_heat_map(heat_map(summary, horizon), lake.grading, page)
         say(f"heat map in {page}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quantlab_assets.cli.projections.sql import write_result
+from quantlab_assets.cli.projections.results import write_result
 from quantlab_assets.cli.shell.output import Format, plural, printable, say
 from quantlab_assets.domain.errors import QuantlabError
 from quantlab_assets.settings import state_folder

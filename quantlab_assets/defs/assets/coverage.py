@@ -22,7 +22,7 @@ from quantlab_assets.domain.assets import (
     SLICES,
 )
 from quantlab_assets.domain.coverage.by_month import HEAT_MAP_HORIZON_H, heat_map
-from quantlab_assets.domain.slices.slices import windows_of
+from quantlab_assets.domain.slices.slices import Grading, windows_of
 from quantlab_assets.handlers.coverage.analyse import (
     DayCoverage,
     coverage_of_day,
@@ -75,22 +75,24 @@ def coverage_analysis(
 @lab_asset(COVERAGE_SUMMARY)
 def coverage_summary(
     alert_forward_coverage: PartitionFrames,
+    lake: LakeResource,
 ) -> dg.MaterializeResult[PartitionOutput]:
     """Coverage counted by day, chain, caller and horizon, over all days there are.
 
     The heat map shows it by caller and month, the worst covered caller first.
     """
     output = summarise_coverage(alert_forward_coverage)
-    return dg.MaterializeResult(value=output, metadata=_heat_map(output))
+    return dg.MaterializeResult(value=output, metadata=_heat_map(output, lake.lake.grading))
 
 
-def _heat_map(output: PartitionOutput) -> dict[str, dg.MarkdownMetadataValue]:
+def _heat_map(output: PartitionOutput, grading: Grading) -> dict[str, dg.MarkdownMetadataValue]:
     if not output.drafts:
         return {}
     summary = pl.DataFrame(output.drafts[0].table)
     measured = set(summary["horizon_h"])
     horizon = HEAT_MAP_HORIZON_H if HEAT_MAP_HORIZON_H in measured else max(measured)
-    return {"heat_map": dg.MetadataValue.md(heat_map_markdown(heat_map(summary, horizon)))}
+    text = heat_map_markdown(heat_map(summary, horizon), grading)
+    return {"heat_map": dg.MetadataValue.md(text)}
 
 
 def _newest(store: ArtifactStore, slices: PartitionFrames, day: str) -> datetime | None:

@@ -55,6 +55,12 @@ class Grading:
                 " is not less than partial"
             )
 
+    def grade_of(self, share: float) -> Grade:
+        """The grade of a share of the expected candles, 0 to 1."""
+        if share >= self.good:
+            return "good"
+        return "partial" if share >= self.partial else "poor"
+
 
 STANDARD_GRADING: Final = Grading()
 
@@ -235,9 +241,7 @@ class SliceQuality:
     def grade(self) -> Grade:
         """By its grading: `good` from 95 % of the candles on, `partial` from 80 %, `poor` below,
         unless told otherwise."""
-        if self.coverage >= self.grading.good:
-            return "good"
-        return "partial" if self.coverage >= self.grading.partial else "poor"
+        return self.grading.grade_of(self.coverage)
 
 
 def slice_quality(

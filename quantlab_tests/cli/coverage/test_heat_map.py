@@ -1,5 +1,6 @@
 """The heat map as a page: names from messages stay text, and the page needs nothing else."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from quantlab_assets.cli.coverage.heat_map import CALLERS_SHOWN, heat_map_html, write_heat_map
+from quantlab_assets.cli.main import main
 from quantlab_assets.domain.coverage.by_month import CallerRow, Cell, HeatMap
+from quantlab_assets.domain.slices.slices import STANDARD_GRADING, Grading
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -21,6 +24,10 @@ HOSTILE = [
 def heat_map(*names: str) -> HeatMap:
     rows = tuple(CallerRow(name, 3, 0.5, (Cell(3, 1, 0.5), None)) for name in names)
     return HeatMap(24, ("2025-10", "2025-11"), rows)
+
+
+def page_of(*names: str) -> str:
+    return heat_map_html(heat_map(*names), STANDARD_GRADING)
 
 
 class Tags(HTMLParser):
@@ -39,9 +46,9 @@ class Tags(HTMLParser):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_adds_no_element_to_the_page(name: str) -> None:
     harmless, hostile = Tags(), Tags()
-    harmless.feed(heat_map_html(heat_map("caller_01")))
+    harmless.feed(page_of("caller_01"))
 
-    page = heat_map_html(heat_map(name))
+    page = page_of(name)
     hostile.feed(page)
 
     assert hostile.tags == harmless.tags
@@ -55,7 +62,7 @@ def test_a_hostile_name_adds_no_element_to_the_page(name: str) -> None:
 
 def test_the_page_loads_nothing() -> None:
     page = Tags()
-    text = heat_map_html(heat_map("caller_01"))
+    text = page_of("caller_01")
     page.feed(text)
 
     assert page.loads == []
@@ -63,13 +70,13 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_the_same_coverage_is_the_same_page() -> None:
-    assert heat_map_html(heat_map("a", "b")) == heat_map_html(heat_map("a", "b"))
+    assert page_of("a", "b") == page_of("a", "b")
 
 
 def test_more_callers_than_anyone_reads_are_counted() -> None:
     names = [f"caller_{number:04d}" for number in range(CALLERS_SHOWN + 2)]
 
-    page = heat_map_html(heat_map(*names))
+    page = page_of(*names)
 
     assert names[CALLERS_SHOWN - 1] in page
     assert names[CALLERS_SHOWN] not in page
@@ -80,11 +87,33 @@ def test_a_page_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     page = tmp_path / "coverage.html"
     page.write_text("old")
 
-    write_heat_map(heat_map("caller_01"), page)
+    write_heat_map(heat_map("caller_01"), STANDARD_GRADING, page)
 
     assert page.read_text("utf-8").endswith("</html>\n")
     assert list(tmp_path.iterdir()) == [page]
 
 
+def stops_of(page: str) -> list[float]:
+    colours = re.search(r'"colorscale":(\[\[.*?\]\])', page[page.rindex("Plotly.newPlot") :])
+    assert colours is not None
+    return [share for share, _ in json.loads(colours[1])]
+
+
+@pytest.mark.parametrize("grading", [Grading(), Grading(0.5, 0.25), Grading(1, 1)])
+def test_colours_change_where_a_grade_begins(grading: Grading) -> None:
+    stops = stops_of(heat_map_html(heat_map("caller_01"), grading))
+    assert stops == [0, grading.partial, grading.partial, grading.good, grading.good, 1]
+
+
+def test_a_page_is_coloured_by_the_configured_grades(
+    demo_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTLAB_SLICE_GRADES", "0.79,0.1")
+    page = tmp_path / "coverage.html"
+    words = ["--lake", str(demo_lake), "coverage", "show", "--html", str(page)]
+    assert main(words) == 0
+    assert stops_of(page.read_text("utf-8")) == [0, 0.1, 0.1, 0.79, 0.79, 1]
+
+
 def test_no_coverage_is_an_empty_map() -> None:
-    assert "<html" in heat_map_html(HeatMap(24, (), ()))
+    assert "<html" in heat_map_html(HeatMap(24, (), ()), STANDARD_GRADING)
