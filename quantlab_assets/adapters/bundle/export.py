@@ -8,13 +8,11 @@ format.
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-
-from sqlalchemy import Connection, Table, select
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.bundle.archive import ArchiveWriter
@@ -27,19 +25,8 @@ from quantlab_assets.adapters.bundle.take_in import (
     ImportReport,
     import_bundle,
 )
-from quantlab_assets.adapters.manifest.engine import in_lists
+from quantlab_assets.adapters.manifest.carried import carried_rows, with_inputs
 from quantlab_assets.adapters.manifest.rows import resolve
-from quantlab_assets.adapters.manifest.tables import (
-    artifact_tags,
-    artifacts,
-    input_set_members,
-    lineage,
-    publication_sources,
-    publications,
-    sources,
-    supersedes,
-    tombstones,
-)
 from quantlab_assets.adapters.objects.layout import sidecar_path
 from quantlab_assets.adapters.objects.local_disk import sha256_of
 from quantlab_assets.domain.artifacts.identity import canonical_json
@@ -83,11 +70,11 @@ def export_bundle(
     `ValidationFailed` for the name of a document, `StoreUnavailable`.
     """
     documents = {name: _document(name, value) for name, value in (extra or {}).items()}
-    with store.database.reading() as connection:
-        asked = {one.artifact_id for one in resolve(connection, artifact_ids).values()}
-        members = _closure(connection, asked) if with_lineage else asked
-        rows = list(_manifest_rows(connection, members))
-    carried = [row for table, row in rows if table == artifacts.name]
+    with store.database.reading() as transaction:
+        asked = {one.artifact_id for one in resolve(transaction, artifact_ids).values()}
+        members = with_inputs(transaction, asked) if with_lineage else asked
+        rows = list(carried_rows(transaction, members))
+    carried = [row for table, row in rows if table == "artifacts"]
     with _opened(out) as file:
         writer = ArchiveWriter(file)
         writer.add(HEADER, canonical_json({"artifacts": len(carried), "format": FORMAT}) + b"\n")
@@ -122,79 +109,6 @@ def _document(name: str, value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise ValidationFailed(f"document {name} is no plain JSON: {error}") from error
-
-
-def _closure(connection: Connection, asked: set[str]) -> set[str]:
-    """The artifacts and all that any publication of any of them was made from."""
-    reached: set[str] = set()
-    ahead = asked
-    while ahead:
-        reached |= ahead
-        named: set[str] = set()
-        for some in in_lists(sorted(ahead)):
-            of_these = (
-                select(lineage)
-                .join(publications, publications.c.publication_id == lineage.c.publication_id)
-                .where(publications.c.artifact_id.in_(some))
-                .subquery()
-            )
-            named.update(
-                connection.scalars(
-                    select(of_these.c.input_artifact_id).where(
-                        of_these.c.input_artifact_id.is_not(None)
-                    )
-                )
-            )
-            named.update(
-                connection.scalars(
-                    select(input_set_members.c.artifact_id).join(
-                        of_these, of_these.c.input_set_id == input_set_members.c.input_set_id
-                    )
-                )
-            )
-        ahead = named - reached
-    return reached
-
-
-def _manifest_rows(
-    connection: Connection, members: set[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    def about(table: Table, column: str, ids: Iterable[Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for some in in_lists(sorted(ids)):
-            query = select(table).where(table.c[column].in_(some))
-            found += [dict(row._mapping) for row in connection.execute(query)]
-        return found
-
-    def sorted_rows(
-        table: Table, found: list[dict[str, Any]], *by: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for row in sorted(found, key=lambda row: tuple(row[name] for name in by)):
-            yield table.name, row
-
-    yield from sorted_rows(artifacts, about(artifacts, "artifact_id", members), "sequence")
-    yield from sorted_rows(
-        artifact_tags, about(artifact_tags, "artifact_id", members), "artifact_id", "k"
-    )
-    events = about(publications, "artifact_id", members)
-    yield from sorted_rows(publications, events, "publication_id")
-    ids = [row["publication_id"] for row in events]
-    made_from = about(lineage, "publication_id", ids)
-    sets = {row["input_set_id"] for row in made_from if row["input_set_id"] is not None}
-    yield from sorted_rows(
-        input_set_members,
-        about(input_set_members, "input_set_id", sets),
-        "input_set_id",
-        "artifact_id",
-    )
-    yield from sorted_rows(lineage, made_from, "lineage_id")
-    named = about(publication_sources, "publication_id", ids)
-    yield from sorted_rows(
-        sources, about(sources, "sha256", {row["sha256"] for row in named}), "sha256"
-    )
-    yield from sorted_rows(publication_sources, named, "publication_id", "sha256")
-    yield from sorted_rows(supersedes, about(supersedes, "old_id", members), "supersede_id")
-    yield from sorted_rows(tombstones, about(tombstones, "artifact_id", members), "artifact_id")
 
 
 @contextmanager

@@ -7,38 +7,45 @@ it has already (its status, its tags) stays as it is.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Boolean, Connection, Integer, Table, func, select, update
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.bundle.archive import Archive, Member
-from quantlab_assets.adapters.manifest.engine import (
-    in_lists,
-    insert_missing,
+from quantlab_assets.adapters.manifest.carried import (
+    CARRIED,
+    Row,
+    checked_row,
+    event_of,
+    unknown_publications,
 )
+from quantlab_assets.adapters.manifest.changes.insert import (
+    Event,
+    insert_artifacts,
+    insert_input_sets,
+    insert_publications,
+    insert_tags,
+    insert_tombstones,
+    set_files,
+)
+from quantlab_assets.adapters.manifest.changes.succession import (
+    Supersession,
+    active_by_key,
+    decide,
+    key_of,
+    write_supersessions,
+)
+from quantlab_assets.adapters.manifest.engine import Transaction
 from quantlab_assets.adapters.manifest.rows import (
     artifacts_by_id,
     existing_ids,
     existing_input_sets,
-)
-from quantlab_assets.adapters.manifest.tables import (
-    artifact_tags,
-    artifacts,
-    input_set_members,
-    input_sets,
-    lineage,
-    publication_sources,
-    publications,
-    sources,
-    supersedes,
-    tombstones,
 )
 from quantlab_assets.adapters.objects import parquet as parquet_format
 from quantlab_assets.adapters.objects import sidecar
@@ -47,7 +54,7 @@ from quantlab_assets.adapters.objects.local_disk import sha256_of
 from quantlab_assets.domain.artifacts.canonical_order import in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
-from quantlab_assets.domain.artifacts.records import SHA256, Artifact
+from quantlab_assets.domain.artifacts.records import SHA256, Artifact, LineageInput, SourceFile
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 from quantlab_assets.domain.time_us import from_us
@@ -58,28 +65,11 @@ MANIFEST: Final = "manifest.jsonl"
 EXTRA: Final = "extra/"
 FILES: Final = "artifacts/"
 
-_TABLES: Final[Mapping[str, Table]] = {
-    table.name: table
-    for table in (
-        artifacts,
-        artifact_tags,
-        publications,
-        input_set_members,
-        lineage,
-        sources,
-        publication_sources,
-        supersedes,
-        tombstones,
-    )
-}
 _MOST_FILES: Final = 2_000_000
 _MANIFEST_BYTES: Final = 1 << 30
 _DOCUMENT_BYTES: Final = 64 << 20
-_TEXT: Final = 1 << 24
 _CHECKED_TOGETHER: Final = 64 << 20
 _ATTEMPTS: Final = 5
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +87,13 @@ class ImportReport:
 class _Bundle:
     """A bundle's rows by table, where its files are, and its documents."""
 
-    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in _TABLES})
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in CARRIED})
     files: dict[str, Member] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def of(self, table: Table) -> list[Row]:
+    def of(self, table: str) -> list[Row]:
         """The rows of a table, in the order of the bundle."""
-        return self.rows[table.name]
+        return self.rows[table]
 
 
 def import_bundle(
@@ -121,7 +111,7 @@ def import_bundle(
     """
     with Archive(source) as archive:
         bundle = _read(archive, max_file_bytes)
-        made = [_artifact(store, row, source) for row in bundle.of(artifacts)]
+        made = [_artifact(store, row, source) for row in bundle.of("artifacts")]
         _check_relations(store, bundle, made)
         _check_files(store, archive, bundle, made)
         for _ in range(_ATTEMPTS):
@@ -129,10 +119,10 @@ def import_bundle(
                 placed = _place(store, archive, bundle, made)
             except NotFound:
                 continue  # collected just before it was to be adopted
-            with store.database.writing() as connection:
-                there = artifacts_by_id(connection, (one.artifact_id for one in made))
+            with store.database.writing() as transaction:
+                there = artifacts_by_id(transaction, (one.artifact_id for one in made))
                 if all(_has_bytes(store, there.get(one.artifact_id), placed, one) for one in made):
-                    return _record(connection, bundle, made, placed, there)
+                    return _record(transaction, bundle, made, placed, there)
     raise Conflict("files of this bundle are being collected at the same time: import it again")
 
 
@@ -145,10 +135,9 @@ def _read(archive: Archive, max_file_bytes: int) -> _Bundle:
     for line in _expect(archive, members, MANIFEST, _MANIFEST_BYTES).splitlines():
         entry = _json(line, MANIFEST)
         named = entry.get("table") if isinstance(entry, dict) else None
-        table = _TABLES.get(named) if isinstance(named, str) else None
-        if table is None or set(entry) != {"row", "table"}:
+        if named not in CARRIED or set(entry) != {"row", "table"}:
             raise IntegrityError(f"bundle {archive.path} is refused: {MANIFEST} has a foreign line")
-        bundle.of(table).append(_checked_row(table, entry["row"]))
+        bundle.of(named).append(checked_row(named, entry["row"]))
     for member in members:
         name = member.name
         if name in bundle.files:
@@ -164,8 +153,8 @@ def _read(archive: Archive, max_file_bytes: int) -> _Bundle:
                 f"bundle {archive.path} is refused: {name[:200]!r} has {member.size} bytes, more"
                 f" than {max_file_bytes}"
             )
-    wanted = {f"{FILES}{sidecar_path(row['path'])}" for row in bundle.of(artifacts)} | {
-        f"{FILES}{row['path']}" for row in bundle.of(artifacts) if row["purged_at"] is None
+    wanted = {f"{FILES}{sidecar_path(row['path'])}" for row in bundle.of("artifacts")} | {
+        f"{FILES}{row['path']}" for row in bundle.of("artifacts") if row["purged_at"] is None
     }
     given = {name for name in bundle.files if not name.startswith(EXTRA)}
     if wanted != given:
@@ -187,34 +176,6 @@ def _json(data: bytes, name: str) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{name[:200]!r} of the bundle is no JSON") from error
-
-
-def _checked_row(table: Table, row: Any) -> Row:
-    """The row, if it has exactly the table's columns and their types."""
-    columns = {column.name: column for column in table.columns}
-    if not isinstance(row, dict) or set(row) != set(columns):
-        raise IntegrityError(f"the bundle has a row that is none of {table.name}")
-    for name, column in columns.items():
-        value = row[name]
-        if value is None:
-            fits = bool(column.nullable)
-        elif isinstance(column.type, Boolean):
-            fits = isinstance(value, bool)
-        elif isinstance(column.type, Integer):
-            fits = type(value) is int and -(2**53) <= value <= 2**53
-        else:
-            fits = isinstance(value, str) and len(value) <= _TEXT and _encodes(value)
-        if not fits:
-            raise IntegrityError(f"the bundle has an impossible {table.name}.{name}")
-    return row
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _artifact(store: ParquetStore, row: Row, source: Path) -> Artifact:
@@ -249,7 +210,7 @@ def _check_relations(store: ParquetStore, bundle: _Bundle, made: Sequence[Artifa
     ids = {one.artifact_id for one in made}
     if len(ids) != len(made):
         raise IntegrityError("the bundle has an artifact twice")
-    events = bundle.of(publications)
+    events = bundle.of("publications")
     numbers = [row["publication_id"] for row in events]
     if numbers != sorted(set(numbers)):
         raise IntegrityError("the publications of the bundle are not in order")
@@ -265,13 +226,13 @@ def _check_relations(store: ParquetStore, bundle: _Bundle, made: Sequence[Artifa
     _require_equal(first, ids, "publications")
     members = _sets(bundle)
     inside = {one for several in members.values() for one in several}
-    used = {row["input_artifact_id"] for row in bundle.of(lineage)} - {None}
-    with store.database.reading() as connection:
+    used = {row["input_artifact_id"] for row in bundle.of("lineage")} - {None}
+    with store.database.reading() as transaction:
         absent = (used | inside) - ids
-        absent -= existing_ids(connection, absent)
-        named = {row["input_set_id"] for row in bundle.of(lineage)} - {None}
+        absent -= existing_ids(transaction, absent)
+        named = {row["input_set_id"] for row in bundle.of("lineage")} - {None}
         unknown = named - set(members)
-        unknown -= existing_input_sets(connection, unknown)
+        unknown -= existing_input_sets(transaction, unknown)
     if absent or unknown:
         raise NotFound(
             f"the bundle needs {min(absent or unknown)[:64]!r}"
@@ -279,7 +240,7 @@ def _check_relations(store: ParquetStore, bundle: _Bundle, made: Sequence[Artifa
             " export it with its lineage"
         )
     of_event = {row["publication_id"]: row["artifact_id"] for row in events}
-    for row in bundle.of(lineage):
+    for row in bundle.of("lineage"):
         if row["role"] not in ("loaded", "declared") or row["publication_id"] not in of_event:
             raise IntegrityError("the bundle has lineage of nothing")
         if (row["input_artifact_id"] is None) == (row["input_set_id"] is None):
@@ -291,21 +252,21 @@ def _check_relations(store: ParquetStore, bundle: _Bundle, made: Sequence[Artifa
         )
         if any(first.get(one, -1) >= row["publication_id"] for one in inputs):
             raise IntegrityError("the bundle has an artifact that was made from a later one")
-    raw = {row["sha256"] for row in bundle.of(sources)}
+    raw = {row["sha256"] for row in bundle.of("sources")}
     if not all(SHA256.fullmatch(one) for one in raw):
         raise IntegrityError("the bundle has a source without a hash")
-    for row in bundle.of(publication_sources):
+    for row in bundle.of("publication_sources"):
         if row["publication_id"] not in of_event or row["sha256"] not in raw:
             raise IntegrityError("the bundle has a source of nothing")
     for table, column in (
-        (artifact_tags, "artifact_id"),
-        (supersedes, "old_id"),
-        (tombstones, "artifact_id"),
+        ("artifact_tags", "artifact_id"),
+        ("supersedes", "old_id"),
+        ("tombstones", "artifact_id"),
     ):
         if not {row[column] for row in bundle.of(table)} <= ids:
-            raise IntegrityError(f"the bundle has {table.name} of artifacts that are not in it")
+            raise IntegrityError(f"the bundle has {table} of artifacts that are not in it")
     dead = {one.artifact_id for one in made if one.status == "tombstoned"}
-    _require_equal({row["artifact_id"]: 0 for row in bundle.of(tombstones)}, dead, "tombstones")
+    _require_equal({row["artifact_id"]: 0 for row in bundle.of("tombstones")}, dead, "tombstones")
 
 
 def _require_equal(found: Mapping[str, int], wanted: set[str], what: str) -> None:
@@ -315,10 +276,10 @@ def _require_equal(found: Mapping[str, int], wanted: set[str], what: str) -> Non
 
 def _sets(bundle: _Bundle) -> dict[str, list[str]]:
     members: dict[str, list[str]] = {}
-    for row in bundle.of(input_set_members):
+    for row in bundle.of("input_set_members"):
         members.setdefault(row["input_set_id"], []).append(row["artifact_id"])
     empty = input_set_id_of([])
-    if any(row["input_set_id"] == empty for row in bundle.of(lineage)):
+    if any(row["input_set_id"] == empty for row in bundle.of("lineage")):
         members.setdefault(empty, [])
     for name, ids in members.items():
         if input_set_id_of(ids) != name or len(set(ids)) != len(ids):
@@ -390,8 +351,8 @@ def _place(
 ) -> dict[str, Artifact]:
     """Put the files that are not here, safely on disk; the artifacts as their files are."""
     files = store.files_on_disk
-    with store.database.reading() as connection:
-        there = artifacts_by_id(connection, (one.artifact_id for one in made))
+    with store.database.reading() as transaction:
+        there = artifacts_by_id(transaction, (one.artifact_id for one in made))
     placed: dict[str, Artifact] = {}
     for one in made:
         known = there.get(one.artifact_id)
@@ -436,193 +397,93 @@ def _has_bytes(
 
 
 def _record(
-    connection: Connection,
+    transaction: Transaction,
     bundle: _Bundle,
     made: Sequence[Artifact],
     placed: Mapping[str, Artifact],
     there: Mapping[str, Artifact],
 ) -> ImportReport:
-    new = [one for one in made if one.artifact_id not in there]
-    statuses = _insert_artifacts(connection, bundle, [placed[one.artifact_id] for one in new])
-    for one in made:
-        stored = placed.get(one.artifact_id)
-        if stored is not None and one.artifact_id in there and stored.purged_at is None:
-            connection.execute(
-                update(artifacts)
-                .where(artifacts.c.artifact_id == one.artifact_id)
-                .values(file_hash=stored.file_hash, file_size=stored.file_size, purged_at=None)
-            )
-    numbers = _insert_publications(connection, bundle, set(there))
-    _insert_inputs(connection, bundle, numbers)
-    _insert(connection, artifact_tags, bundle.of(artifact_tags))
-    fresh = {one.artifact_id for one in new}
-    _insert(
-        connection,
-        tombstones,
-        [row for row in bundle.of(tombstones) if statuses.get(row["artifact_id"]) == "tombstoned"],
+    new = [placed[one.artifact_id] for one in made if one.artifact_id not in there]
+    active = active_by_key(transaction, map(key_of, new))
+    succession = decide(new, active, displaces=False)
+    insert_artifacts(transaction, new, {}, succession, reason="imported", yield_reason="imported")
+    refilled = [one for name, one in placed.items() if name in there and one.purged_at is None]
+    set_files(transaction, refilled)
+    insert_input_sets(transaction, _frozen(bundle))
+    events = _events(transaction, bundle, there)
+    insert_publications(transaction, events)
+    insert_tags(
+        transaction,
+        ((row["artifact_id"], {row["k"]: row["v"]}) for row in bundle.of("artifact_tags")),
+        replace=False,
     )
-    _insert_supersedes(connection, bundle, fresh)
+    fresh = {one.artifact_id for one in new}
+    insert_tombstones(
+        transaction,
+        (
+            (row["artifact_id"], from_us(row["at"]), row["reason"])
+            for row in bundle.of("tombstones")
+            if row["artifact_id"] in fresh
+        ),
+    )
+    write_supersessions(transaction, _supersessions(transaction, bundle, fresh))
     return ImportReport(
         added=tuple(one.artifact_id for one in new),
         present=tuple(one.artifact_id for one in made if one.artifact_id in there),
-        publications=len(numbers),
+        publications=len(events),
         extra=dict(bundle.extra),
     )
 
 
-def _insert_artifacts(
-    connection: Connection, bundle: _Bundle, new: Sequence[Artifact]
-) -> dict[str, str]:
-    """Insert what is new; it displaces nothing that is active. Says what status each came to."""
-    if not new:
-        return {}
-    rows = {row["artifact_id"]: row for row in bundle.of(artifacts)}
-    sequence = connection.execute(select(func.max(artifacts.c.sequence))).scalar_one() or 0
-    taken: dict[tuple[str, int, str], str] = {}
-    for some in in_lists(one.logical_key for one in new):
-        for held in connection.execute(
-            select(artifacts).where(
-                artifacts.c.logical_key.in_(some), artifacts.c.status == "active"
-            )
-        ):
-            taken[held.artifact_type, held.schema_version, held.logical_key] = held.artifact_id
-    statuses: dict[str, str] = {}
-    displaced: list[Row] = []
-    inserted: list[Row] = []
-    for one in new:
-        row = {
-            **rows[one.artifact_id],
-            "sequence": sequence + len(inserted) + 1,
-            "file_hash": one.file_hash,
-            "file_size": one.file_size,
-        }
-        key = (one.artifact_type, one.schema_version, one.logical_key)
-        if one.status == "active" and not one.keeps_many:
-            holder = taken.setdefault(key, one.artifact_id)
-            if holder != one.artifact_id:
-                row["status"] = "superseded"
-                displaced.append(
-                    {
-                        "new_id": holder,
-                        "old_id": one.artifact_id,
-                        "at": row["created_at"],
-                        "reason": "imported",
-                    }
-                )
-        statuses[one.artifact_id] = row["status"]
-        inserted.append(row)
-    connection.execute(artifacts.insert(), inserted)
-    if displaced:
-        connection.execute(supersedes.insert(), displaced)
-    return statuses
+def _frozen(bundle: _Bundle) -> dict[str, tuple[Sequence[str], datetime]]:
+    """The bundle's frozen sets, as old as the first publication in it that was made from them."""
+    made_at = {row["publication_id"]: row["created_at"] for row in bundle.of("publications")}
+    first: dict[str, int] = {}
+    for row in bundle.of("lineage"):
+        if row["input_set_id"] is not None:
+            first.setdefault(row["input_set_id"], made_at[row["publication_id"]])
+    return {name: (members, from_us(first.get(name, 0))) for name, members in _sets(bundle).items()}
 
 
-def _insert_publications(
-    connection: Connection, bundle: _Bundle, there: set[str]
-) -> dict[int, int]:
-    """Add the events that are not known here; their new numbers by those in the bundle."""
-    events = bundle.of(publications)
-    known: Counter[tuple[Any, ...]] = Counter()
-    for some in in_lists(row["artifact_id"] for row in events):
-        for found in connection.execute(
-            select(publications).where(publications.c.artifact_id.in_(some))
-        ):
-            known[_event(dict(found._mapping))] += 1
-    last = connection.execute(select(func.max(publications.c.publication_id))).scalar_one() or 0
-    numbers: dict[int, int] = {}
-    rows: list[Row] = []
-    for row in events:
-        if known[_event(row)] > 0:
-            known[_event(row)] -= 1
-            continue
-        numbers[row["publication_id"]] = last + 1 + len(rows)
-        rows.append(
-            {
-                **row,
-                "publication_id": numbers[row["publication_id"]],
-                "deduped": row["deduped"] or row["artifact_id"] in there,
-            }
+def _events(
+    transaction: Transaction, bundle: _Bundle, there: Mapping[str, Artifact]
+) -> list[Event]:
+    """The publications that are not known here, with what they were made from."""
+    inputs: dict[int, list[LineageInput]] = {}
+    for row in bundle.of("lineage"):
+        inputs.setdefault(row["publication_id"], []).append(
+            LineageInput(row["input_artifact_id"], row["input_set_id"], row["role"])
         )
-    if rows:
-        connection.execute(publications.insert(), rows)
-    return numbers
-
-
-def _event(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes an event the same event in every lake."""
-    return tuple(
-        row[column.name]
-        for column in publications.columns
-        if column.name not in ("publication_id", "deduped")
-    )
-
-
-def _insert_inputs(connection: Connection, bundle: _Bundle, numbers: Mapping[int, int]) -> None:
-    """Frozen sets, lineage and sources of the events that were added."""
-    members = _sets(bundle)
-    known = existing_input_sets(connection, members)
-    new = {name: ids for name, ids in members.items() if name not in known}
-    at = {row["publication_id"]: row["created_at"] for row in bundle.of(publications)}
-    frozen: dict[str, int] = {}
-    for row in bundle.of(lineage):
-        if row["input_set_id"] in new:
-            frozen.setdefault(row["input_set_id"], at[row["publication_id"]])
-    _insert(
-        connection,
-        input_sets,
-        [{"input_set_id": name, "created_at": frozen.get(name, 0)} for name in new],
-    )
-    _insert(
-        connection,
-        input_set_members,
-        [{"input_set_id": name, "artifact_id": one} for name, ids in new.items() for one in ids],
-    )
-    added = [row for row in bundle.of(lineage) if row["publication_id"] in numbers]
-    if added:
-        connection.execute(
-            lineage.insert(),
-            [
-                {
-                    "publication_id": numbers[row["publication_id"]],
-                    "input_artifact_id": row["input_artifact_id"],
-                    "input_set_id": row["input_set_id"],
-                    "role": row["role"],
-                }
-                for row in added
-            ],
+    raw = {
+        row["sha256"]: SourceFile(row["sha256"], row["name"], row["size"], row["kind"])
+        for row in bundle.of("sources")
+    }
+    named: dict[int, list[SourceFile]] = {}
+    for row in bundle.of("publication_sources"):
+        named.setdefault(row["publication_id"], []).append(raw[row["sha256"]])
+    return [
+        event_of(
+            row,
+            deduped=row["deduped"] or row["artifact_id"] in there,
+            inputs=inputs.get(row["publication_id"], ()),
+            sources=named.get(row["publication_id"], ()),
         )
-    _insert(connection, sources, bundle.of(sources))
-    _insert(
-        connection,
-        publication_sources,
-        [
-            {"publication_id": numbers[row["publication_id"]], "sha256": row["sha256"]}
-            for row in bundle.of(publication_sources)
-            if row["publication_id"] in numbers
-        ],
-    )
+        for row in unknown_publications(transaction, bundle.of("publications"))
+    ]
 
 
-def _insert_supersedes(connection: Connection, bundle: _Bundle, fresh: set[str]) -> None:
+def _supersessions(
+    transaction: Transaction, bundle: _Bundle, fresh: set[str]
+) -> list[Supersession]:
     """Why what is new here was superseded; what took its place only if it is known here."""
-    rows = [row for row in bundle.of(supersedes) if row["old_id"] in fresh]
-    known = existing_ids(connection, [row["new_id"] for row in rows if row["new_id"] is not None])
-    if rows:
-        connection.execute(
-            supersedes.insert(),
-            [
-                {
-                    "new_id": row["new_id"] if row["new_id"] in known else None,
-                    "old_id": row["old_id"],
-                    "at": row["at"],
-                    "reason": row["reason"],
-                }
-                for row in rows
-            ],
+    rows = [row for row in bundle.of("supersedes") if row["old_id"] in fresh]
+    known = existing_ids(transaction, [row["new_id"] for row in rows if row["new_id"] is not None])
+    return [
+        Supersession(
+            row["old_id"],
+            row["new_id"] if row["new_id"] in known else None,
+            from_us(row["at"]),
+            row["reason"],
         )
-
-
-def _insert(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
-    several = list(rows)
-    if several:
-        connection.execute(insert_missing(table), several)
+        for row in rows
+    ]

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
@@ -39,6 +39,10 @@ WAL_IS_SAFE: Final = sqlite3.sqlite_version_info >= (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write to."""
 
 T = TypeVar("T")
+
+Transaction: TypeAlias = Connection
+"""A transaction of the manifest, as those hold it who only hand it on to functions of this folder:
+`with database.writing() as transaction`."""
 
 
 def in_lists(values: Iterable[T]) -> Iterator[list[T]]:

@@ -55,6 +55,11 @@ def artifact_by_file(
     return next(iter(to_artifacts(connection, rows)), None)
 
 
+def known_ids(connection: Connection) -> set[str]:
+    """The ids of all artifacts."""
+    return set(connection.scalars(select(artifacts.c.artifact_id)))
+
+
 def existing_ids(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Which of the ids are artifacts."""
     return _present(connection, artifacts.c.artifact_id, ids)

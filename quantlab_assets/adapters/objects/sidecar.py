@@ -5,11 +5,21 @@ The manifest can be rebuilt from sidecars alone. A sidecar names the file it des
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
+from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
 from quantlab_assets.adapters.objects.local_disk import sha256_of
-from quantlab_assets.domain.artifacts.records import Artifact, PublishRequest
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import (
+    Artifact,
+    LineageInput,
+    PartitionRef,
+    Provenance,
+    PublishRequest,
+    SourceFile,
+)
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import IntegrityError
 
@@ -107,6 +117,86 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a sidecar tells of the publication that made its artifact."""
+
+    artifact: Artifact
+    provenance: Provenance
+    inputs: tuple[LineageInput, ...]
+    input_sets: Mapping[str, Sequence[str]]
+    sources: tuple[SourceFile, ...]
+    head: PartitionRef | None
+
+
+def described(data: bytes, path: str) -> Described:
+    """What the sidecar at that path tells, its artifact taken as active.
+
+    Raises `IntegrityError` if it is damaged, lacks something, or is of another artifact than its
+    name says.
+    """
+    document = unseal(data, path)
+    try:
+        kind = (document["artifactType"], document["schemaVersion"])
+        expected = artifact_id_of(*kind, document["logicalKey"], document["contentHash"])
+        sound = (
+            document["format"] == FORMAT
+            and document["artifactId"] == expected
+            and document["path"] == parquet_path(*kind, expected)
+            and path == sidecar_path(document["path"])
+        )
+        told = _described(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"sidecar {path} lacks what a sidecar has") from error
+    if not sound:
+        raise IntegrityError(f"sidecar {path} describes another artifact than its name says")
+    return told
+
+
+def _described(document: Mapping[str, Any]) -> Described:
+    provenance, head = document["provenance"], document["head"]
+    return Described(
+        Artifact(
+            artifact_id=document["artifactId"],
+            artifact_type=document["artifactType"],
+            schema_version=document["schemaVersion"],
+            logical_key=document["logicalKey"],
+            status="active",
+            path=document["path"],
+            file_hash=document["fileHash"],
+            file_size=document["fileSize"],
+            content_hash=document["contentHash"],
+            row_count=document["rowCount"],
+            min_ts=None if document["minTs"] is None else _from_iso(document["minTs"]),
+            max_ts=None if document["maxTs"] is None else _from_iso(document["maxTs"]),
+            created_at=_from_iso(document["createdAt"]),
+            keeps_many=document["keepsMany"],
+            tags=document["tags"],
+        ),
+        Provenance(
+            writer_name=provenance["writerName"],
+            writer_version=provenance["writerVersion"],
+            run_id=provenance["runId"],
+            step=provenance["step"],
+            git_commit=provenance["gitCommit"],
+            git_dirty=provenance["gitDirty"],
+            git_diff_hash=provenance["gitDiffHash"],
+            params=provenance["params"],
+            environment=provenance["environment"],
+        ),
+        inputs=tuple(
+            LineageInput(named.get("artifactId"), named.get("inputSetId"), named["role"])
+            for named in document["inputs"]
+        ),
+        input_sets=document["inputSets"],
+        sources=tuple(
+            SourceFile(raw["sha256"], raw["name"], raw["size"], raw["kind"])
+            for raw in document["sources"]
+        ),
+        head=None if head is None else PartitionRef(head["asset"], head["partition"]),
+    )
+
+
 def describes(data: bytes, artifact: Artifact) -> bool:
     """Whether a sidecar found on disk is whole, and of exactly this artifact and this file."""
     try:
@@ -127,3 +217,7 @@ def describes(data: bytes, artifact: Artifact) -> bool:
 def iso(at: datetime | None) -> str | None:
     """A time as sidecars write it, with all six digits of its microseconds."""
     return None if at is None else f"{at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def _from_iso(text: str) -> datetime:
+    return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)

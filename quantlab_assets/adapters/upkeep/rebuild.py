@@ -9,48 +9,34 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, func, select
-
-from quantlab_assets.adapters.manifest.engine import (
-    ManifestDatabase,
-    insert_missing,
+from quantlab_assets.adapters.manifest.changes.heads import join_heads
+from quantlab_assets.adapters.manifest.changes.insert import (
+    Event,
+    insert_artifacts,
+    insert_input_sets,
+    insert_publications,
+    insert_tags,
 )
-from quantlab_assets.adapters.manifest.rows import existing_ids
-from quantlab_assets.adapters.manifest.tables import (
-    artifact_tags,
-    artifacts,
-    input_set_members,
-    input_sets,
-    lineage,
-    partition_heads,
-    publication_sources,
-    publications,
-    sources,
-    supersedes,
-)
+from quantlab_assets.adapters.manifest.changes.succession import active_by_key, decide, key_of
+from quantlab_assets.adapters.manifest.engine import ManifestDatabase, Transaction
+from quantlab_assets.adapters.manifest.rows import existing_ids, existing_input_sets, known_ids
 from quantlab_assets.adapters.objects import sidecar
-from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
+from quantlab_assets.adapters.objects.layout import artifact_id_in, sidecar_path
 from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles
+from quantlab_assets.adapters.objects.sidecar import Described
 from quantlab_assets.adapters.upkeep.backup import check_manifest, copy_database
 from quantlab_assets.adapters.whole_files import sync
-from quantlab_assets.domain.artifacts.identity import (
-    artifact_id_of,
-    canonical_json,
-    input_set_id_of,
-)
+from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
-from quantlab_assets.domain.errors import Conflict, IntegrityError, QuantlabError, StoreUnavailable
-from quantlab_assets.domain.time_us import to_us
+from quantlab_assets.domain.errors import Conflict, QuantlabError, StoreUnavailable
 
 _TOGETHER: Final = 500
-
-Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,319 +77,148 @@ def rebuild_manifest(
             check_manifest(backup)
             copy_database(backup, unfinished)
         database = ManifestDatabase.open(unfinished, create=True)
-        with database.reading() as connection:
-            before = int(
-                connection.execute(select(func.count()).select_from(artifacts)).scalar_one()
-            )
-            known = set(connection.scalars(select(artifacts.c.artifact_id)))
-        documents = _documents(files, found, known, types, problems, on_progress)
-        with database.writing() as connection:
-            _Rebuilding(connection, found, problems).add(_oldest_first(documents, problems))
+        with database.reading() as transaction:
+            known = known_ids(transaction)
+        records = _records(files, found, known, types, problems, on_progress)
+        with database.writing() as transaction:
+            _add(transaction, _oldest_first(records, problems), known, problems)
         check_manifest(unfinished)
         _take_name(unfinished, manifest_out)
-    return RebuildReport(before, len(documents), tuple(problems))
+    return RebuildReport(len(known), len(records), tuple(problems))
 
 
-def _documents(
+def _records(
     files: LocalFiles,
     found: Mapping[str, FileFound],
     known: set[str],
     types: TypeRegistry,
     problems: list[str],
     on_progress: Callable[[int, int], None] | None,
-) -> dict[str, Document]:
-    """The sidecars of artifacts that are not known, by id; what is wrong with one is noted."""
+) -> dict[str, Described]:
+    """What the sidecars of artifacts that are not known tell, by id; what is wrong is noted."""
     paths = sorted(path for path in found if path.endswith(".json"))
     names = {each.name for each in types}
-    documents: dict[str, Document] = {}
+    records: dict[str, Described] = {}
     for done, path in enumerate(paths, 1):
         if on_progress is not None and (done % _TOGETHER == 0 or done == len(paths)):
             on_progress(done, len(paths))
-        if Path(path).stem in known:
+        if artifact_id_in(path) in known:
             continue
         try:
-            document = sidecar.unseal(files.read(path), path)
-            _check_document(document, path)
+            record = sidecar.described(files.read(path), path)
         except QuantlabError as error:
             problems.append(str(error))
             continue
-        if document["artifactType"] not in names:
+        artifact = record.artifact
+        if artifact.artifact_type not in names:
             problems.append(
-                f"{path}: its type {document['artifactType']!r} is not registered; it is taken as"
+                f"{path}: its type {artifact.artifact_type!r} is not registered; it is taken as"
                 " its sidecar describes it"
             )
-        held = found.get(document["path"])
-        if held is not None and held.size != document["fileSize"]:
-            problems.append(f"{document['path']} has {held.size} bytes: verify the lake")
-        documents[document["artifactId"]] = document
+        file = found.get(artifact.path)
+        if file is None:
+            problems.append(
+                f"{artifact.path} is not there: its artifact is taken as purged and superseded"
+            )
+            gone = replace(artifact, status="superseded", purged_at=artifact.created_at)
+            record = replace(record, artifact=gone)
+        elif file.size != artifact.file_size:
+            problems.append(f"{artifact.path} has {file.size} bytes: verify the lake")
+        records[artifact.artifact_id] = record
     for path in sorted(found):
         if path.endswith(".parquet") and sidecar_path(path) not in found:
             problems.append(f"{path} has no sidecar: it is left out")
-    return documents
+    return records
 
 
-def _check_document(document: Document, path: str) -> None:
-    try:
-        kind = (document["artifactType"], document["schemaVersion"])
-        expected = artifact_id_of(*kind, document["logicalKey"], document["contentHash"])
-        sound = (
-            document["format"] == sidecar.FORMAT
-            and document["artifactId"] == expected
-            and document["path"] == parquet_path(*kind, expected)
-            and path == sidecar_path(document["path"])
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise IntegrityError(f"sidecar {path} lacks what a sidecar has") from error
-    if not sound:
-        raise IntegrityError(f"sidecar {path} describes another artifact than its name says")
-
-
-def _oldest_first(documents: Mapping[str, Document], problems: list[str]) -> list[Document]:
+def _oldest_first(records: Mapping[str, Described], problems: list[str]) -> list[Described]:
     """What was made from something comes after it; else by time of creation, then by id."""
     carried: dict[str, Sequence[str]] = {}
-    for document in documents.values():
-        carried |= document["inputSets"]
-    order = sorted(documents, key=lambda one: (documents[one]["createdAt"], one))
-    place = {one: i for i, one in enumerate(order)}
+    for record in records.values():
+        carried |= record.input_sets
+    order = sorted(records, key=lambda name: (records[name].artifact.created_at, name))
+    place = {artifact_id: i for i, artifact_id in enumerate(order)}
     sorter: TopologicalSorter[str] = TopologicalSorter()
-    for one in order:
+    for artifact_id in order:
         inputs: set[str] = set()
-        for named in documents[one]["inputs"]:
-            inputs.update(carried.get(named.get("inputSetId"), ()))
-            inputs.add(named.get("artifactId") or "")
-        sorter.add(one, *sorted(inputs & documents.keys()))
+        for made_from in records[artifact_id].inputs:
+            inputs.update(carried.get(made_from.input_set_id or "", ()))
+            inputs.add(made_from.artifact_id or "")
+        sorter.add(artifact_id, *sorted(inputs & records.keys()))
     try:
         sorter.prepare()
     except CycleError as error:
         problems.append(f"artifacts were made from one another in turn: {error.args[1][:4]}")
-        return [documents[one] for one in order]
-    ordered: list[Document] = []
+        return [records[artifact_id] for artifact_id in order]
+    ordered: list[Described] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready(), key=place.__getitem__)
-        ordered += [documents[one] for one in ready]
+        ordered += [records[artifact_id] for artifact_id in ready]
         sorter.done(*ready)
     return ordered
 
 
-class _Rebuilding:
-    """Adds what sidecars say to a manifest, in one transaction."""
+def _add(
+    transaction: Transaction, records: Sequence[Described], known: set[str], problems: list[str]
+) -> None:
+    """Add what sidecars tell to a manifest that knows `known`, each as if it were published now."""
+    made = [record.artifact for record in records]
+    active = active_by_key(transaction, map(key_of, made))
+    succession = decide(made, active, displaces=True)
+    insert_artifacts(transaction, made, {}, succession, reason="rebuilt")
+    insert_input_sets(transaction, _restorable_sets(transaction, records, problems))
+    insert_publications(transaction, _events(transaction, records, known, problems))
+    insert_tags(transaction, ((one.artifact_id, one.tags) for one in made), replace=False)
+    join_heads(
+        transaction,
+        [(one.head, one.artifact.artifact_id) for one in records if one.head is not None],
+    )
 
-    def __init__(
-        self, connection: Connection, found: Mapping[str, FileFound], problems: list[str]
-    ) -> None:
-        self._connection = connection
-        self._found = found
-        self._problems = problems
 
-    def add(self, documents: Sequence[Document]) -> None:
-        """Add the documents, inputs before what was made from them."""
-        if not documents:
-            return
-        connection = self._connection
-        last = connection.execute(select(func.max(artifacts.c.sequence))).scalar_one() or 0
-        event = connection.execute(select(func.max(publications.c.publication_id))).scalar_one()
-        first = (event or 0) + 1
-        # Only the newest of a key becomes active; it is so once the others are not.
-        rows = [self._row(one, last + 1 + i) for i, one in enumerate(documents)]
-        connection.execute(artifacts.insert(), rows)
-        self._supersede(rows)
-        connection.execute(
-            publications.insert(), [_event(one, first + i) for i, one in enumerate(documents)]
-        )
-        self._add_sets(documents)
-        self._add_lineage(documents, first)
-        tags = [
-            {"artifact_id": one["artifactId"], "k": name, "v": value}
-            for one in documents
-            for name, value in one["tags"].items()
-        ]
-        raw = [(first + i, named) for i, one in enumerate(documents) for named in one["sources"]]
-        if tags:
-            connection.execute(insert_missing(artifact_tags), tags)
-        if raw:
-            connection.execute(insert_missing(sources), [named for _, named in raw])
-            connection.execute(
-                insert_missing(publication_sources),
-                [{"publication_id": number, "sha256": named["sha256"]} for number, named in raw],
-            )
-        self._add_heads(documents)
-
-    def _row(self, one: Document, sequence: int) -> dict[str, Any]:
-        return {
-            "artifact_id": one["artifactId"],
-            "sequence": sequence,
-            "artifact_type": one["artifactType"],
-            "schema_version": one["schemaVersion"],
-            "logical_key": one["logicalKey"],
-            "status": "superseded",
-            "keeps_many": one["keepsMany"],
-            "path": one["path"],
-            "file_hash": one["fileHash"],
-            "file_size": one["fileSize"],
-            "content_hash": one["contentHash"],
-            "row_count": one["rowCount"],
-            "min_ts": _micros(one["minTs"]),
-            "max_ts": _micros(one["maxTs"]),
-            "created_at": _micros(one["createdAt"]),
-            "purged_at": None if one["path"] in self._found else _micros(one["createdAt"]),
-        }
-
-    def _supersede(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Of the artifacts of a key the last one is active; what the backup has active is not."""
-        last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-        replaced: list[dict[str, Any]] = []
-        active: list[str] = []
-        for row in rows:
-            if row["purged_at"] is not None:
-                self._problems.append(
-                    f"{row['path']} is not there: its artifact is taken as purged and superseded"
-                )
-                continue
-            if row["keeps_many"]:
-                active.append(row["artifact_id"])
+def _restorable_sets(
+    transaction: Transaction, records: Sequence[Described], problems: list[str]
+) -> dict[str, tuple[Sequence[str], datetime]]:
+    """The frozen sets that sidecars carry, as far as all their members are there."""
+    sets: dict[str, tuple[Sequence[str], datetime]] = {}
+    for record in records:
+        for name, members in record.input_sets.items():
+            absent = set(members) - existing_ids(transaction, members)
+            if input_set_id_of(members) != name or absent:
+                problems.append(f"input set {name} cannot be restored: members are gone")
             else:
-                key = (row["artifact_type"], row["schema_version"], row["logical_key"])
-                before = last.get(key)
-                if before is not None:
-                    replaced.append(_replaced(row, before["artifact_id"]))
-                last[key] = row
-        for key, row in last.items():
-            held = self._connection.execute(
-                select(artifacts.c.artifact_id).where(
-                    artifacts.c.artifact_type == key[0],
-                    artifacts.c.schema_version == key[1],
-                    artifacts.c.logical_key == key[2],
-                    artifacts.c.status == "active",
-                )
-            ).scalar_one_or_none()
-            if held is not None:
-                replaced.append(_replaced(row, held))
-            active.append(row["artifact_id"])
-        status = artifacts.update().where
-        for one in replaced:
-            self._connection.execute(
-                status(artifacts.c.artifact_id == one["old_id"]).values(status="superseded")
-            )
-        for artifact_id in active:
-            self._connection.execute(
-                status(artifacts.c.artifact_id == artifact_id).values(status="active")
-            )
-        if replaced:
-            self._connection.execute(supersedes.insert(), replaced)
+                sets.setdefault(name, (members, record.artifact.created_at))
+    return sets
 
-    def _add_sets(self, documents: Sequence[Document]) -> None:
-        for one in documents:
-            for name, members in one["inputSets"].items():
-                absent = set(members) - existing_ids(self._connection, members)
-                if input_set_id_of(members) != name or absent:
-                    self._problems.append(f"input set {name} cannot be restored: members are gone")
-                    continue
-                added = self._connection.execute(
-                    insert_missing(input_sets).values(
-                        input_set_id=name, created_at=_micros(one["createdAt"])
-                    )
-                )
-                if added.rowcount and members:
-                    self._connection.execute(
-                        input_set_members.insert(),
-                        [{"input_set_id": name, "artifact_id": each} for each in members],
-                    )
 
-    def _add_lineage(self, documents: Sequence[Document], first: int) -> None:
-        earliest = select(
-            publications.c.artifact_id, func.min(publications.c.publication_id)
-        ).group_by(publications.c.artifact_id)
-        born = {row[0]: row[1] for row in self._connection.execute(earliest)}
-        frozen = set(self._connection.scalars(select(input_sets.c.input_set_id)))
-        rows: list[dict[str, Any]] = []
-        for number, one in enumerate(documents, first):
-            roles: dict[tuple[str | None, str | None], str] = {}
-            for named in one["inputs"]:
-                place = (named.get("artifactId"), named.get("inputSetId"))
-                known = (
-                    place[1] in frozen if place[0] is None else born.get(place[0], number) < number
-                )
-                if not known:
-                    self._problems.append(
-                        f"{one['path']} was made from {place[0] or place[1]}, of which nothing is"
-                        " left: this edge is left out"
-                    )
-                elif roles.get(place) != "loaded":
-                    roles[place] = named["role"]
-            rows += [
-                {
-                    "publication_id": number,
-                    "input_artifact_id": artifact_id,
-                    "input_set_id": set_id,
-                    "role": role,
-                }
-                for (artifact_id, set_id), role in roles.items()
-            ]
-        if rows:
-            self._connection.execute(lineage.insert(), rows)
-
-    def _add_heads(self, documents: Sequence[Document]) -> None:
-        """What was put into a head and is active is in it; others of its keys have left it."""
-        active = set(
-            self._connection.scalars(
-                select(artifacts.c.artifact_id).where(artifacts.c.status == "active")
+def _events(
+    transaction: Transaction, records: Sequence[Described], known: set[str], problems: list[str]
+) -> list[Event]:
+    """The publications of the records, each made only from what was there before it."""
+    named = {each.input_set_id or "" for record in records for each in record.inputs}
+    there = known | existing_input_sets(transaction, named)
+    events: list[Event] = []
+    for record in records:
+        inputs = [
+            each for each in record.inputs if (each.artifact_id or each.input_set_id or "") in there
+        ]
+        problems += [
+            f"{record.artifact.path} was made from {each.artifact_id or each.input_set_id}, of"
+            " which nothing is left: this edge is left out"
+            for each in record.inputs
+            if each not in inputs
+        ]
+        events.append(
+            Event.of(
+                record.artifact.artifact_id,
+                record.provenance,
+                at=record.artifact.created_at,
+                deduped=False,
+                inputs=inputs,
+                sources=record.sources,
             )
         )
-        rows = [
-            {**one["head"], "artifact_id": one["artifactId"]}
-            for one in documents
-            if one["head"] is not None and one["artifactId"] in active
-        ]
-        if not rows:
-            return
-        for row in rows:
-            this = (
-                partition_heads.c.asset == row["asset"],
-                partition_heads.c.partition == row["partition"],
-            )
-            stale = select(artifacts.c.artifact_id).where(artifacts.c.status != "active")
-            self._connection.execute(
-                partition_heads.delete().where(
-                    *this,
-                    partition_heads.c.artifact_id.is_(None)
-                    | partition_heads.c.artifact_id.in_(stale),
-                )
-            )
-        self._connection.execute(insert_missing(partition_heads), rows)
-
-
-def _replaced(row: Mapping[str, Any], old_id: str) -> dict[str, Any]:
-    return {
-        "new_id": row["artifact_id"],
-        "old_id": old_id,
-        "at": row["created_at"],
-        "reason": "rebuilt",
-    }
-
-
-def _event(one: Document, number: int) -> dict[str, Any]:
-    provenance = one["provenance"]
-    return {
-        "publication_id": number,
-        "artifact_id": one["artifactId"],
-        "deduped": False,
-        "run_id": provenance["runId"],
-        "step": provenance["step"],
-        "writer_name": provenance["writerName"],
-        "writer_version": provenance["writerVersion"],
-        "git_commit": provenance["gitCommit"],
-        "git_dirty": provenance["gitDirty"],
-        "git_diff_hash": provenance["gitDiffHash"],
-        "params_json": canonical_json(provenance["params"]).decode(),
-        "environment_json": canonical_json(provenance["environment"]).decode(),
-        "created_at": _micros(one["createdAt"]),
-    }
-
-
-def _micros(text: str | None) -> int | None:
-    if text is None:
-        return None
-    return to_us(datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC))
+        there.add(record.artifact.artifact_id)
+    return events
 
 
 @contextmanager
