@@ -19,15 +19,9 @@ from quantlab_assets.simulation.results.diagnostics import diagnostics_frame
 from quantlab_assets.simulation.results.metrics import Scopes, metrics_frame
 from quantlab_assets.simulation.results.trades import Trades, entry_order, last_leg_ts, trades_frame
 from quantlab_assets.simulation.walk import sizing
-from quantlab_assets.simulation.walk.fills import (
-    Entries,
-    Fills,
-    Positions,
-    find_entries,
-    open_positions,
-    run_exits,
-)
+from quantlab_assets.simulation.walk.fills import find_entries, open_positions, run_exits
 from quantlab_assets.simulation.walk.money import Rates, settle
+from quantlab_assets.simulation.walk.positions import Entries, Fills, Positions
 
 
 def simulate(
@@ -64,7 +58,7 @@ def report(
     rates = Rates.of(strategy)
     order = entry_order(book, positions)
     positions, fills = positions.take(order), fills.take(order)
-    entry_ts, exit_ts = book.ts[positions.entry], last_leg_ts(fills)
+    entry_ts, exit_ts = book.candles.ts[positions.entry], last_leg_ts(fills)
     admitted = sizing.admit(entry_ts, exit_ts, strategy.sizing.max_open_positions)
     refused, refused_ts = positions.alert[~admitted], entry_ts[~admitted]
     if not admitted.all():

@@ -1,18 +1,18 @@
 """`simulate_many`: many strategies over the same alerts and candles.
 
-Candles are laid out once, entries are found once for each way to enter, and exits by `index`.
-Results are those of `simulate`, one by one, to the bit.
+Candles are laid out once and entries found once for each way to enter; then each strategy is walked
+and told of by one thread, several strategies at a time. Results are those of `simulate`, one by
+one, to the bit.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
 
 from quantlab_assets.domain.experiments.strategy import Entry, Strategy
-from quantlab_assets.simulation.compiled.arrays import Floats
-from quantlab_assets.simulation.compiled.parallel import available_threads, in_slices
+from quantlab_assets.simulation.compiled.parallel import available_threads
 from quantlab_assets.simulation.engine import report
 from quantlab_assets.simulation.frames import (
     SimulationResult,
@@ -22,32 +22,8 @@ from quantlab_assets.simulation.frames import (
 )
 from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
 from quantlab_assets.simulation.results.metrics import Scopes
-from quantlab_assets.simulation.walk.fills import (
-    Entries,
-    Fills,
-    Positions,
-    exit_rules,
-    find_entries,
-    open_positions,
-    run_exits,
-)
-from quantlab_assets.simulation.walk.index import Grid, can_index, sweep_exits
-from quantlab_assets.simulation.walk.kernel import ExitRules
-
-WORTH_AN_INDEX = 4
-"""With fewer strategies that enter alike, walking is as quick as building the index."""
-
-MEMORY = 1 << 30
-"""Bytes of fills kept at a time, over all ways to enter."""
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Strategies that enter alike, by their numbers, and the positions all of them open."""
-
-    numbers: tuple[int, ...]
-    entries: Entries
-    positions: Positions
+from quantlab_assets.simulation.walk.fills import find_entries, open_positions, run_exits
+from quantlab_assets.simulation.walk.positions import Entries, Positions
 
 
 def simulate_many(
@@ -59,9 +35,9 @@ def simulate_many(
 ) -> Iterator[SimulationResult]:
     """Trade each of `strategies` on `alerts` over `candles`, and yield their results in order.
 
-    Each result is exactly that of `simulate`. They are made as they are asked for, so that hundreds
-    of strategies need the memory of a few. The frames are checked before the first: raises
-    `ValidationFailed` as `simulate` does, at once.
+    Each result is exactly that of `simulate`. They are made a few ahead of what is asked for, so
+    that hundreds of strategies need the memory of a few. The frames are checked before the first:
+    raises `ValidationFailed` as `simulate` does, at once.
     """
     strategies = tuple(strategies)
     for number, strategy in enumerate(strategies):
@@ -69,128 +45,34 @@ def simulate_many(
     checked = check_alerts(alerts)
     book = lay_out(check_candles(candles), checked, threads)
     known_ts = checked["known_ts_utc"].to_physical().to_numpy()
-    alike: dict[Entry, list[int]] = {}
-    for number, strategy in enumerate(strategies):
-        alike.setdefault(strategy.entry, []).append(number)
-    groups = []
-    for rules, numbers in alike.items():
+    entered: dict[Entry, tuple[Entries, Positions]] = {}
+    for rules in dict.fromkeys(strategy.entry for strategy in strategies):
         entries = find_entries(book, known_ts, rules, threads)
-        groups.append(_Group(tuple(numbers), entries, open_positions(book, entries)))
-    return _results(checked, book, strategies, groups, threads)
+        entered[rules] = entries, open_positions(book, entries)
+    return _results(checked, book, strategies, entered, threads)
 
 
 def _results(
     alerts: pl.DataFrame,
     book: CandleBook,
     strategies: Sequence[Strategy],
-    groups: Sequence[_Group],
+    entered: Mapping[Entry, tuple[Entries, Positions]],
     threads: int | None,
 ) -> Iterator[SimulationResult]:
     scopes = Scopes.of(alerts)
-    group_of = {number: group for group in groups for number in group.numbers}
-    waiting: dict[int, Fills] = {}
     at_once = available_threads() if threads is None else max(1, threads)
+    threads_each = max(1, at_once // max(1, len(strategies)))
 
-    def tell(number: int) -> SimulationResult:
-        group, fills = group_of[number], waiting.pop(number)
-        return report(
-            alerts, scopes, book, group.entries, group.positions, fills, strategies[number]
-        )
+    def simulate_one(strategy: Strategy) -> SimulationResult:
+        entries, positions = entered[strategy.entry]
+        fills = run_exits(book, positions, strategy, threads_each)
+        return report(alerts, scopes, book, entries, positions, fills, strategy)
 
+    under_way: deque[Future[SimulationResult]] = deque()
     with ThreadPoolExecutor(at_once) as pool:
-        for window in range(0, len(strategies), at_once):
-            numbers = range(window, min(window + at_once, len(strategies)))
-            for number in numbers:
-                if number not in waiting:
-                    batch = _next_batch(group_of[number], number, strategies, len(groups))
-                    chosen = [strategies[each] for each in batch]
-                    fills = sweep(book, group_of[number].positions, chosen, threads)
-                    waiting.update(zip(batch, fills, strict=True))
-            yield from pool.map(tell, numbers)
-
-
-def _next_batch(
-    group: _Group, number: int, strategies: Sequence[Strategy], groups: int
-) -> tuple[int, ...]:
-    """Return as many strategies of `group`, from `number` on, as fit its share of the memory."""
-    begin = group.numbers.index(number)
-    rungs = max(len(strategies[each].exit.take_profits) for each in group.numbers)
-    bytes_each = max(1, len(group.positions.entry)) * (40 + 24 * (rungs + 1))
-    return group.numbers[begin : begin + max(1, MEMORY // groups // bytes_each)]
-
-
-def sweep(
-    book: CandleBook,
-    positions: Positions,
-    strategies: Sequence[Strategy],
-    threads: int | None = None,
-) -> list[Fills]:
-    """Return the fills of `positions` under each of `strategies`, which enter alike."""
-    exits = [exit_rules(strategy) for strategy in strategies]
-    indexed = [number for number, (_, gains, _) in enumerate(exits) if can_index(gains)]
-    if len(indexed) < WORTH_AN_INDEX:
-        indexed = []
-    found = dict(
-        zip(indexed, _search(book, positions, [exits[n] for n in indexed], threads), strict=True)
-    )
-    return [
-        found[number] if number in found else run_exits(book, positions, strategy, threads)
-        for number, strategy in enumerate(strategies)
-    ]
-
-
-def _search(
-    book: CandleBook,
-    positions: Positions,
-    exits: list[tuple[ExitRules, Floats, Floats]],
-    threads: int | None,
-) -> list[Fills]:
-    if not exits:
-        return []
-    grid = Grid.of(exits)
-    shape = (len(positions.entry), len(exits))
-    fills = Fills.empty(shape, len(grid.gains) // len(exits))
-    dip_entry = exits[0][0].dip_entry
-
-    def search(start: int, stop: int) -> None:
-        sweep_exits(
-            positions.entry,
-            positions.last,
-            positions.price,
-            dip_entry,
-            grid.target_levels,
-            grid.stop_levels,
-            grid.breakeven_levels,
-            grid.trail_gain,
-            grid.trail_keep,
-            grid.hold_levels,
-            grid.targets,
-            grid.target_of,
-            grid.gains,
-            grid.fractions,
-            grid.stop_of,
-            grid.breakeven_of,
-            grid.trail_of,
-            grid.hold_of,
-            grid.target_first,
-            book.ts,
-            book.interval_s,
-            book.open,
-            book.high,
-            book.low,
-            book.close,
-            fills.exit,
-            fills.reason,
-            fills.legs,
-            fills.ambiguous,
-            fills.peak,
-            fills.trough,
-            fills.leg_ts.reshape(-1),
-            fills.leg_price.reshape(-1),
-            fills.leg_fraction.reshape(-1),
-            start,
-            stop,
-        )
-
-    in_slices(search, shape[0], threads, smallest=32)
-    return [fills.of_strategy(number) for number in range(len(exits))]
+        for strategy in strategies:
+            under_way.append(pool.submit(simulate_one, strategy))
+            if len(under_way) > at_once:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()

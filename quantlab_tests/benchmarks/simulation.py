@@ -11,8 +11,7 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,14 +21,11 @@ import polars as pl
 
 import quantlab_assets
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit, Trailing
-from quantlab_assets.simulation import SimulationResult, simulate, simulate_many
+from quantlab_assets.simulation import simulate, simulate_many
 from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, frozen
-from quantlab_assets.simulation.compiled.parallel import available_threads
-from quantlab_assets.simulation.engine import report
 from quantlab_assets.simulation.frames import check_alerts, check_candles
 from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
-from quantlab_assets.simulation.results.metrics import Scopes
-from quantlab_assets.simulation.sweep import sweep
+from quantlab_assets.simulation.market.candles import Candles
 from quantlab_assets.simulation.walk import fills
 from quantlab_tests.benchmarks._turns import show, take_turns
 
@@ -93,12 +89,14 @@ def walks(alerts: int, step: float | Floats, candles: int = CANDLES) -> CandleBo
     start = int(START.timestamp()) * SECOND
     first = np.arange(alerts, dtype=np.int64) * candles
     return CandleBook(
-        ts=frozen(start + np.tile(np.arange(candles, dtype=np.int64) * 60 * SECOND, alerts)),
-        interval_s=frozen(np.full(rows, 60, dtype=np.int64)),
-        open=frozen(columns["open"]),
-        high=frozen(columns["high"]),
-        low=frozen(columns["low"]),
-        close=frozen(columns["close"]),
+        candles=Candles(
+            ts=frozen(start + np.tile(np.arange(candles, dtype=np.int64) * 60 * SECOND, alerts)),
+            interval_s=frozen(np.full(rows, 60, dtype=np.int64)),
+            open=frozen(columns["open"]),
+            high=frozen(columns["high"]),
+            low=frozen(columns["low"]),
+            close=frozen(columns["close"]),
+        ),
         first=frozen(first),
         last=frozen(first + candles - 1),
     )
@@ -106,7 +104,7 @@ def walks(alerts: int, step: float | Floats, candles: int = CANDLES) -> CandleBo
 
 def positions_of(book: CandleBook) -> fills.Positions:
     """Enter at the first candle of every walk."""
-    known_ts = frozen(book.ts[book.first])
+    known_ts = frozen(book.candles.ts[book.first])
     return fills.open_positions(book, fills.find_entries(book, known_ts, STRATEGY.entry))
 
 
@@ -125,8 +123,8 @@ def numpy_exits(book: CandleBook, strategy: Strategy) -> list[int]:
     exits, trailing = strategy.exit, strategy.exit.trailing
     found = []
     for first, last in zip(book.first.tolist(), book.last.tolist(), strict=True):
-        high, low = book.high[first : last + 1], book.low[first : last + 1]
-        entry = book.open[first]
+        high, low = book.candles.high[first : last + 1], book.candles.low[first : last + 1]
+        entry = book.candles.open[first]
         peak = np.empty(len(high))
         peak[0] = entry
         np.maximum.accumulate(high[:-1], out=peak[1:])
@@ -149,7 +147,7 @@ def kernel_figures(alerts: int, rounds: int) -> None:
     for market, step in STEP.items():
         book = walks(alerts, step)
         positions = positions_of(book)
-        high, low = book.high.view(np.int64), book.low.view(np.int64)
+        high, low = book.candles.high.view(np.int64), book.candles.low.view(np.int64)
         assert fills.run_exits(book, positions, STRATEGY).exit.tolist() == numpy_exits(
             book, STRATEGY
         )
@@ -191,7 +189,7 @@ def vectorbt_figures(alerts: int, rounds: int) -> None:
         book = walks(alerts, step)
         positions = positions_of(book)
         wide = {
-            name: np.ascontiguousarray(getattr(book, name).reshape(alerts, CANDLES).T)
+            name: np.ascontiguousarray(getattr(book.candles, name).reshape(alerts, CANDLES).T)
             for name in ("open", "high", "low", "close")
         }
         entries = np.zeros((CANDLES, alerts), dtype=bool)
@@ -254,42 +252,11 @@ def random_strategies(number: int, *, grid: bool) -> list[Strategy]:
     return strategies
 
 
-def sweep_figures(alerts: int, number: int, rounds: int) -> None:
-    """Compare a sweep with as many kernel runs, and check that they agree to the bit."""
-    for market, step in STEP.items():
-        book = walks(alerts, step)
-        positions = positions_of(book)
-        for kind, grid in (("levels from a grid", True), ("all levels different", False)):
-            many = random_strategies(number, grid=grid)
-            one_by_one = [fills.run_exits(book, positions, strategy, 1) for strategy in many[:20]]
-            for left, right in zip(one_by_one, sweep(book, positions, many, 1), strict=False):
-                for name in ("exit", "reason", "peak", "trough", "leg_ts", "leg_price"):
-                    assert np.array_equal(getattr(left, name), getattr(right, name)), name
-            timings = take_turns(
-                {
-                    f"{number} kernel runs": lambda: (
-                        [
-                            fills.run_exits(book, positions, strategy, 1)  # noqa: B023
-                            for strategy in many  # noqa: B023
-                        ]
-                        and None
-                    ),
-                    "one sweep": lambda: sweep(book, positions, many, 1) and None,  # noqa: B023
-                },
-                rounds,
-            )
-            show(
-                f"Sweep: {alerts:,} alerts x {number} strategies, {market}, {kind}",
-                timings,
-                {"runs / sweep": (f"{number} kernel runs", "one sweep", "goal: at least 20")},
-            )
-
-
 def frames_of(book: CandleBook) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Show a book as the frames `simulate` takes: a token and an alert for each walk."""
     alerts = len(book.first)
     mints = pl.Series([f"{number:044d}" for number in range(alerts)])
-    rows = pl.Series(np.repeat(np.arange(alerts), len(book.ts) // alerts))
+    rows = pl.Series(np.repeat(np.arange(alerts), len(book.candles.ts) // alerts))
     moment = pl.Series(np.full(alerts, int(START.timestamp()) * SECOND)).cast(
         pl.Datetime("us", "UTC")
     )
@@ -307,71 +274,41 @@ def frames_of(book: CandleBook) -> tuple[pl.DataFrame, pl.DataFrame]:
         {
             "token_address": mints[rows],
             "chain": pl.repeat("solana", len(rows), eager=True),
-            "interval_s": book.interval_s,
-            "ts": pl.Series(book.ts).cast(pl.Datetime("us", "UTC")),
-            "open": book.open,
-            "high": book.high,
-            "low": book.low,
-            "close": book.close,
+            "interval_s": book.candles.interval_s,
+            "ts": pl.Series(book.candles.ts).cast(pl.Datetime("us", "UTC")),
+            "open": book.candles.open,
+            "high": book.candles.high,
+            "low": book.candles.low,
+            "close": book.candles.close,
             "volume": pl.repeat(1.0, len(rows), eager=True),
         }
     )
     return calls, candles
 
 
-def walk_many(
-    calls: pl.DataFrame, candles: pl.DataFrame, strategies: Sequence[Strategy]
-) -> Iterator[SimulationResult]:
-    """Do what `simulate_many` does with one walk for each strategy instead of an index."""
-    checked = check_alerts(calls)
-    book = lay_out(check_candles(candles), checked)
-    known_ts = checked["known_ts_utc"].to_physical().to_numpy()
-    entries = {
-        rules: fills.find_entries(book, known_ts, rules)
-        for rules in dict.fromkeys(strategy.entry for strategy in strategies)
-    }
-    positions = {rules: fills.open_positions(book, found) for rules, found in entries.items()}
-    scopes = Scopes.of(checked)
-
-    def tell(strategy: Strategy) -> SimulationResult:
-        mine = positions[strategy.entry]
-        exits = fills.run_exits(book, mine, strategy, 1)
-        return report(checked, scopes, book, entries[strategy.entry], mine, exits, strategy)
-
-    threads = available_threads()
-    with ThreadPoolExecutor(threads) as pool:
-        for window in range(0, len(strategies), threads):
-            yield from pool.map(tell, strategies[window : window + threads])
-
-
-def index_figures(alerts: int, number: int, rounds: int) -> None:
-    """Decide whether the index is worth a second decision of every exit: it has to halve a sweep.
-
-    Both variants share the candle book, find entries once and use all processors; the first
-    strategies are compared frame by frame.
-    """
-    steps = sample_steps()
-    print(f"\nSteps fitted to the sample, a minute: {np.round(np.sort(steps), 4).tolist()}")
-    calls, candles = frames_of(walks(alerts, steps, TWO_DAYS))
+def sweep_figures(alerts: int, number: int, rounds: int) -> None:
+    """Compare a sweep with as many simulations, and check that they agree."""
+    calls, candles = frames_of(walks(alerts, sample_steps(), TWO_DAYS))
     for kind, grid in (("levels from a grid", True), ("all levels different", False)):
         many = random_strategies(number, grid=grid)
-        for indexed, walked in zip(
-            simulate_many(calls, candles, many[:8]),
-            walk_many(calls, candles, many[:8]),
-            strict=True,
-        ):
+        few = many[:8]
+        for strategy, result in zip(few, simulate_many(calls, candles, few), strict=True):
+            alone = simulate(calls, candles, strategy)
             for name in ("trades", "metrics", "curves", "diagnostics"):
-                assert getattr(indexed, name).equals(getattr(walked, name)), name
+                assert getattr(result, name).equals(getattr(alone, name)), name
         variants = {
-            "simulate_many with the index": lambda: drain(simulate_many(calls, candles, many)),  # noqa: B023
-            "simulate_many with walks": lambda: drain(walk_many(calls, candles, many)),  # noqa: B023
+            f"{number} simulations": lambda: drain(
+                simulate(calls, candles, strategy)
+                for strategy in many  # noqa: B023
+            ),
+            "one sweep": lambda: drain(simulate_many(calls, candles, many)),  # noqa: B023
         }
         for what, clock in (("elapsed", time.perf_counter), ("processor", time.process_time)):
             show(
-                f"Index: {alerts:,} alerts x {TWO_DAYS:,} candles x {number} strategies, "
-                f"{kind}, {what} time",
+                f"Sweep: {alerts:,} alerts x {TWO_DAYS:,} candles x {number} strategies, "
+                f"as volatile as the sample, {kind}, {what} time",
                 take_turns(variants, rounds, warm=False, clock=clock),
-                {"walks / index": (*reversed(variants), "kept at 2 or more")},
+                {"simulations / sweep": (*variants, "goal: at least 1.5")},
             )
 
 
@@ -427,15 +364,14 @@ def main(argv: list[str]) -> None:
     """Print every figure; `--quick` uses a tenth of the alerts and fewer rounds."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
-    parser.add_argument("--only", choices=["kernel", "vectorbt", "sweep", "index", "frames"])
+    parser.add_argument("--only", choices=["kernel", "vectorbt", "sweep", "frames"])
     options = parser.parse_args(argv)
     rounds = 3 if options.quick else 7
     parts: dict[str, Callable[[], None]] = {
         "kernel": lambda: kernel_figures(1_000 if options.quick else 10_000, rounds),
         "vectorbt": lambda: vectorbt_figures(50 if options.quick else 500, 3),
-        "sweep": lambda: sweep_figures(200 if options.quick else 1_000, 500, 3),
-        "index": lambda: index_figures(
-            450 if options.quick else 4_500, 100 if options.quick else 500, 3
+        "sweep": lambda: sweep_figures(
+            450 if options.quick else 4_500, 20 if options.quick else 100, 3
         ),
         "frames": lambda: frame_figures(200 if options.quick else 1_000, rounds),
     }

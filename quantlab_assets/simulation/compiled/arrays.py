@@ -39,7 +39,7 @@ def _compile(loop: Loop, *, forceinline: bool = False) -> Loop:
     try:
         fast = numba.njit(cache=True, **options)(loop)  # type: ignore[call-overload]
         # numba only notices a change in the file of the loop itself, not in one that it calls: a
-        # sweep compiled with an older kernel would be used. The engine's version covers all files.
+        # walk compiled with older rules would be used. The engine's version covers all files.
         # (A private name of numba; a test pins what it does.)
         fast._cache._cache_file._source_stamp = engine_version()
     except (RuntimeError, AttributeError):

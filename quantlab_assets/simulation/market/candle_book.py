@@ -6,7 +6,7 @@ interval each, are used as they are, without a copy: that is how slices come fro
 of the cost of a run is memory.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ import polars as pl
 
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.simulation import frames
-from quantlab_assets.simulation.compiled.arrays import Floats, Integers, frozen
+from quantlab_assets.simulation.compiled.arrays import Integers, frozen
 from quantlab_assets.simulation.compiled.parallel import in_slices
 from quantlab_assets.simulation.market import merging
+from quantlab_assets.simulation.market.candles import Candles
 
 _CHECKED_AT_ONCE = 1 << 18
 """Rows a thread checks before it looks for more."""
@@ -27,16 +28,11 @@ _CHECKED_AT_ONCE = 1 << 18
 class CandleBook:
     """Candles of the called tokens.
 
-    Alert i has the rows `first[i]` to `last[i]`, none if last < first. Within a stretch `ts` and
-    the end (`ts + interval_s`) both strictly ascend. Arrays are read-only.
+    Alert i has the rows `first[i]` to `last[i]` of `candles`, none if last < first. Within a
+    stretch `ts` and the end (`ts + interval_s`) both strictly ascend. Arrays are read-only.
     """
 
-    ts: Integers
-    interval_s: Integers
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
+    candles: Candles
     first: Integers
     last: Integers
 
@@ -46,7 +42,7 @@ def lay_out(candles: pl.DataFrame, alerts: pl.DataFrame, threads: int | None = N
 
     Raises `ValidationFailed` naming column and row of the first candle that cannot be one.
     """
-    columns = _Columns.of(candles, threads)
+    columns = _as_arrays(candles, threads)
     _refuse_bad_rows(columns, threads)
     called = (
         alerts.select("chain", pl.col("mint").alias("token_address"))
@@ -60,12 +56,7 @@ def lay_out(candles: pl.DataFrame, alerts: pl.DataFrame, threads: int | None = N
         .to_numpy()
     )
     return CandleBook(
-        ts=frozen(columns.ts[chosen]),
-        interval_s=frozen(columns.interval_s[chosen]),
-        open=frozen(columns.open[chosen]),
-        high=frozen(columns.high[chosen]),
-        low=frozen(columns.low[chosen]),
-        close=frozen(columns.close[chosen]),
+        candles=Candles._make(frozen(column[chosen]) for column in columns),
         first=frozen(first[token]),
         last=frozen(last[token]),
     )
@@ -78,7 +69,7 @@ def one_candle_a_moment(candles: pl.DataFrame) -> pl.DataFrame:
     `ValidationFailed` as it does.
     """
     checked = frames.check_candles(candles)
-    columns = _Columns.of(checked, threads=None)
+    columns = _as_arrays(checked, threads=None)
     _refuse_bad_rows(columns, threads=None)
     tokens = (
         checked.select("chain", "token_address")
@@ -93,32 +84,21 @@ def one_candle_a_moment(candles: pl.DataFrame) -> pl.DataFrame:
     return candles[chosen]
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of a candle frame as arrays, row by row as in the frame."""
+def _as_arrays(candles: pl.DataFrame, threads: int | None) -> Candles:
+    """Show the columns of a candle frame as arrays, row by row as in the frame."""
+    names = Candles._fields
+    arrays: dict[str, npt.NDArray[Any]] = {}
 
-    ts: Integers
-    interval_s: Integers
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
+    def read(start: int, stop: int) -> None:
+        for name in names[start:stop]:
+            arrays[name] = _array(candles[name].to_physical())
 
-    @classmethod
-    def of(cls, candles: pl.DataFrame, threads: int | None) -> "_Columns":
-        names = [field.name for field in fields(cls)]
-        arrays: dict[str, npt.NDArray[Any]] = {}
-
-        def read(start: int, stop: int) -> None:
-            for name in names[start:stop]:
-                arrays[name] = _array(candles[name].to_physical())
-
-        in_slices(read, len(names), threads, smallest=1)
-        return cls(**arrays)
+    in_slices(read, len(names), threads, smallest=1)
+    return Candles(**arrays)
 
 
 def _choose(
-    candles: pl.DataFrame, columns: _Columns, tokens: pl.DataFrame, threads: int | None
+    candles: pl.DataFrame, columns: Candles, tokens: pl.DataFrame, threads: int | None
 ) -> tuple[slice | Integers, Integers, Integers]:
     """Choose the rows of the numbered `tokens` that count.
 
@@ -157,20 +137,7 @@ def _choose(
         for token in range(start, stop):
             mine = rows[offset[token] : offset[token + 1]]
             mine[:] = mine[np.lexsort((columns.interval_s[mine], columns.ts[mine]))]
-        merging.find_those_that_count(
-            rows,
-            offset,
-            columns.ts,
-            columns.interval_s,
-            columns.open,
-            columns.high,
-            columns.low,
-            columns.close,
-            volume,
-            counts,
-            start,
-            stop,
-        )
+        merging.find_those_that_count(rows, offset, columns, volume, counts, start, stop)
 
     in_slices(settle, tokens.height, threads, smallest=16)
     kept = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)))[offset]
@@ -240,19 +207,14 @@ def _array(series: pl.Series) -> npt.NDArray[Any]:
     return frozen(np.concatenate(parts))
 
 
-def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:
+def _refuse_bad_rows(columns: Candles, threads: int | None) -> None:
     rows = len(columns.ts)
     first_bad = np.full(-(-rows // _CHECKED_AT_ONCE), rows, dtype=np.int64)
 
     def check(start: int, stop: int) -> None:
         for part in range(start, stop):
             first_bad[part] = merging.find_bad_row(
-                columns.ts,
-                columns.interval_s,
-                columns.open,
-                columns.high,
-                columns.low,
-                columns.close,
+                columns,
                 part * _CHECKED_AT_ONCE,
                 min((part + 1) * _CHECKED_AT_ONCE, rows),
             )
@@ -263,7 +225,7 @@ def _refuse_bad_rows(columns: _Columns, threads: int | None) -> None:
         raise ValidationFailed(f"candles: {_fault(columns, row)} in row {row}")
 
 
-def _fault(columns: _Columns, row: int) -> str:
+def _fault(columns: Candles, row: int) -> str:
     prices = {name: float(getattr(columns, name)[row]) for name in ("open", "high", "low", "close")}
     for name, price in prices.items():
         if not frames.LOWEST_PRICE <= price <= frames.HIGHEST_PRICE:

@@ -23,48 +23,39 @@ from quantlab_assets.simulation.frames import (
     LONGEST_INTERVAL_S,
     LOWEST_PRICE,
 )
+from quantlab_assets.simulation.market.candles import Candles
 
 
 @inlined
-def _is_candle(
-    ts: int, interval_s: int, open_: float, high: float, low: float, close: float
-) -> bool:
+def _is_candle(candles: Candles, row: int) -> bool:
     # No branch inside, so that a loop runs at the speed of memory. NaN fails every comparison.
-    return (
+    high, low = candles.high[row], candles.low[row]
+    return bool(
         (low >= LOWEST_PRICE)
         & (high <= HIGHEST_PRICE)
-        & (high >= open_)
-        & (high >= close)
-        & (low <= open_)
-        & (low <= close)
-        & (interval_s > 0)
-        & (interval_s <= LONGEST_INTERVAL_S)
-        & (ts >= EARLIEST_TS)
-        & (ts <= LATEST_TS)
+        & (high >= candles.open[row])
+        & (high >= candles.close[row])
+        & (low <= candles.open[row])
+        & (low <= candles.close[row])
+        & (candles.interval_s[row] > 0)
+        & (candles.interval_s[row] <= LONGEST_INTERVAL_S)
+        & (candles.ts[row] >= EARLIEST_TS)
+        & (candles.ts[row] <= LATEST_TS)
     )
 
 
 @compiled
-def find_bad_row(
-    ts: Integers,
-    interval_s: Integers,
-    open_: Floats,
-    high: Floats,
-    low: Floats,
-    close: Floats,
-    start: int,
-    stop: int,
-) -> int:
-    """Return the first row of `start` to `stop` that is no candle, else `len(ts)`."""
+def find_bad_row(candles: Candles, start: int, stop: int) -> int:
+    """Return the first row of `start` to `stop` that is no candle, else their number."""
     sound = True
     for row in range(start, stop):
-        sound &= _is_candle(ts[row], interval_s[row], open_[row], high[row], low[row], close[row])
+        sound &= _is_candle(candles, row)
     if sound:
-        return len(ts)
+        return len(candles.ts)
     for row in range(start, stop):
-        if not _is_candle(ts[row], interval_s[row], open_[row], high[row], low[row], close[row]):
+        if not _is_candle(candles, row):
             return row
-    return len(ts)
+    return len(candles.ts)
 
 
 @compiled
@@ -90,12 +81,7 @@ def find_ascending(
 def find_those_that_count(
     rows: Integers,
     offset: Integers,
-    ts: Integers,
-    interval_s: Integers,
-    open_: Floats,
-    high: Floats,
-    low: Floats,
-    close: Floats,
+    candles: Candles,
     volume: Floats,
     counts: Flags,
     first_token: int,
@@ -108,28 +94,24 @@ def find_those_that_count(
     for token in range(first_token, last_token):
         mine = rows[offset[token] : offset[token + 1]]
         mark = counts[offset[token] : offset[token + 1]]
-        _settle_duplicates(mine, ts, interval_s, open_, high, low, close, volume, mark)
-        _drop_overlapped(mine, ts, interval_s, mark)
+        _settle_duplicates(mine, candles, volume, mark)
+        _drop_overlapped(mine, candles.ts, candles.interval_s, mark)
 
 
 @compiled
 def _settle_duplicates(
     rows: Integers,
-    ts: Integers,
-    interval_s: Integers,
-    open_: Floats,
-    high: Floats,
-    low: Floats,
-    close: Floats,
+    candles: Candles,
     volume: Floats,
     counts: Flags,
 ) -> None:
     """Mark one of the `rows`, which come by ts, then interval, for each ts and interval."""
+    ts, interval_s = candles.ts, candles.interval_s
     best = 0
     for position in range(len(rows)):
         row, rival = rows[position], rows[best]
         if position > 0 and ts[row] == ts[rival] and interval_s[row] == interval_s[rival]:
-            if not _outranks(row, rival, open_, high, low, close, volume):
+            if not _outranks(row, rival, candles, volume):
                 continue
             counts[best] = False
         counts[position] = True
@@ -137,21 +119,19 @@ def _settle_duplicates(
 
 
 @compiled
-def _outranks(
-    row: int, other: int, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
-) -> bool:
+def _outranks(row: int, other: int, candles: Candles, volume: Floats) -> bool:
     """Tell whether `row` wins against `other`, its equal in interval and ts."""
     mine = -np.inf if np.isnan(volume[row]) else volume[row]
     theirs = -np.inf if np.isnan(volume[other]) else volume[other]
     if mine != theirs:
         return bool(mine > theirs)
-    if open_[row] != open_[other]:
-        return bool(open_[row] > open_[other])
-    if high[row] != high[other]:
-        return bool(high[row] > high[other])
-    if low[row] != low[other]:
-        return bool(low[row] > low[other])
-    return bool(close[row] > close[other])
+    if candles.open[row] != candles.open[other]:
+        return bool(candles.open[row] > candles.open[other])
+    if candles.high[row] != candles.high[other]:
+        return bool(candles.high[row] > candles.high[other])
+    if candles.low[row] != candles.low[other]:
+        return bool(candles.low[row] > candles.low[other])
+    return bool(candles.close[row] > candles.close[other])
 
 
 @compiled

@@ -14,9 +14,11 @@ import polars as pl
 from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, Integers, compiled
 from quantlab_assets.simulation.frames import CURVE_COLUMNS
 from quantlab_assets.simulation.market.candle_book import CandleBook
+from quantlab_assets.simulation.market.candles import Candles
 from quantlab_assets.simulation.results.trades import Trades
 from quantlab_assets.simulation.walk import kernel
-from quantlab_assets.simulation.walk.money import Rates
+from quantlab_assets.simulation.walk.money import Money, Rates
+from quantlab_assets.simulation.walk.positions import Fills, Positions
 
 HOUR = 3600 * SECOND
 
@@ -60,23 +62,13 @@ def draw(book: CandleBook, trades: Trades, scope_of: Integers, scopes: int, rate
         scope_of,
         start,
         offset,
-        book.ts,
-        book.interval_s,
-        book.close,
-        trades.positions.entry,
-        trades.fills.exit,
+        book.candles,
+        trades.positions,
+        trades.fills,
+        trades.money,
         trades.entry_ts,
         trades.exit_ts,
-        trades.positions.price,
-        trades.money.units,
-        trades.money.net_pnl,
-        trades.fills.legs,
-        trades.fills.leg_ts,
-        trades.fills.leg_fraction,
-        trades.money.leg_proceeds,
-        rates.fee,
-        rates.slip,
-        rates.stake,
+        rates,
         realised,
         unrealised,
         open_positions,
@@ -107,51 +99,41 @@ def _add_trades(
     scope_of: Integers,
     start: Integers,
     offset: Integers,
-    ts: Integers,
-    interval_s: Integers,
-    close: Floats,
-    entry: Integers,
-    exit_: Integers,
+    candles: Candles,
+    positions: Positions,
+    fills: Fills,
+    money: Money,
     entry_ts: Integers,
     exit_ts: Integers,
-    price: Floats,
-    units: Floats,
-    net_pnl: Floats,
-    legs: Integers,
-    leg_ts: Integers,
-    leg_fraction: Floats,
-    leg_proceeds: Floats,
-    fee: float,
-    slip: float,
-    stake: float,
+    rates: Rates,
     realised: Floats,
     unrealised: Floats,
     open_positions: Integers,
 ) -> None:
     """Add each trade to its scopes: what it is worth at each hour while open, its net P&L after."""
     worth = np.empty(64)
-    for trade in range(len(entry)):
+    for trade in range(len(entry_ts)):
         first_hour = -(-entry_ts[trade] // HOUR)
         end_hour = -(-exit_ts[trade] // HOUR)  # the first hour at which it is closed
         hours = end_hour - first_hour
         if hours > len(worth):
             worth = np.empty(2 * hours)
         leg, proceeds, remaining = 0, 0.0, 1.0
-        candle = entry[trade] - 1  # the latest that has ended; before the entry candle: none
-        mark = price[trade]
+        candle = positions.entry[trade] - 1  # the latest that has ended; at first none
+        mark = positions.price[trade]
         for hour in range(first_hour, end_hour):
             now = hour * HOUR
-            while leg < legs[trade] and leg_ts[trade, leg] <= now:
-                proceeds += leg_proceeds[trade, leg]
-                remaining -= leg_fraction[trade, leg]
+            while leg < fills.legs[trade] and fills.leg_ts[trade, leg] <= now:
+                proceeds += money.leg_proceeds[trade, leg]
+                remaining -= fills.leg_fraction[trade, leg]
                 leg += 1
-            ended = _latest_ended(candle, exit_[trade], now, ts, interval_s)
+            ended = _latest_ended(candle, fills.exit[trade], now, candles.ts, candles.interval_s)
             if ended > candle:
                 candle = ended
-                mark = close[candle]
-            total = proceeds + units[trade] * remaining * mark * (1 - slip)
-            fees = fee * stake + fee * total
-            worth[hour - first_hour] = total - stake - fees
+                mark = candles.close[candle]
+            total = proceeds + money.units[trade] * remaining * mark * (1 - rates.slip)
+            fees = rates.fee * rates.stake + rates.fee * total
+            worth[hour - first_hour] = total - rates.stake - fees
         for membership in range(scope_of.shape[1]):
             scope = scope_of[trade, membership]
             zero = offset[scope] - start[scope] // HOUR
@@ -162,7 +144,7 @@ def _add_trades(
                     open_positions[zero + hour] += 1
             # The last point may be off the hour; it stands where the next hour would.
             for point in range(zero + end_hour, offset[scope + 1]):
-                realised[point] += net_pnl[trade]
+                realised[point] += money.net_pnl[trade]
 
 
 @compiled

@@ -6,8 +6,8 @@ import polars as pl
 from quantlab_assets.domain.experiments.strategy import Strategy
 from quantlab_assets.simulation.compiled.arrays import Integers
 from quantlab_assets.simulation.frames import DIAGNOSTIC_COLUMNS
-from quantlab_assets.simulation.walk.fills import Entries
 from quantlab_assets.simulation.walk.kernel import ENTRY_EXPIRED, NO_CANDLES, NO_ENTRY_CANDLE
+from quantlab_assets.simulation.walk.positions import Entries
 
 CAPACITY = -4
 """Stands beside the kernel's codes for an alert refused because too many positions were open."""

@@ -10,8 +10,8 @@ from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
 from quantlab_assets.simulation.compiled.arrays import SECOND, Integers
 from quantlab_assets.simulation.frames import TRADE_COLUMNS
 from quantlab_assets.simulation.market.candle_book import CandleBook
-from quantlab_assets.simulation.walk.fills import Fills, Positions
 from quantlab_assets.simulation.walk.money import Money, Rates
+from quantlab_assets.simulation.walk.positions import Fills, Positions
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def last_leg_ts(fills: Fills) -> Integers:
 
 def entry_order(book: CandleBook, positions: Positions) -> Integers:
     """Return the order by entry time, then alert_id; positions come by alert_id."""
-    return np.argsort(book.ts[positions.entry], kind="stable")
+    return np.argsort(book.candles.ts[positions.entry], kind="stable")
 
 
 def trades_frame(alerts: pl.DataFrame, trades: Trades, rates: Rates) -> pl.DataFrame:

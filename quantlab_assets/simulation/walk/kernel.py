@@ -1,9 +1,8 @@
 """The walk of one trade after another through its candles: the one place where exits are decided.
 
 `step` is the rule book for one candle; everything else only finds the next candle in which
-something can happen. `run_exits` finds it by looking at blocks of candles at once; `index` finds it
-by search, for many strategies. Rules: docs/simulation.md. Prices are raw, times are integer
-microseconds UTC.
+something can happen, by looking at blocks of candles at once. Rules: docs/simulation.md. Prices are
+raw, times are integer microseconds UTC.
 """
 
 from typing import NamedTuple
@@ -13,12 +12,13 @@ import numpy as np
 from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
 from quantlab_assets.simulation.compiled.arrays import (
     SECOND,
-    Codes,
     Floats,
     Integers,
     compiled,
     inlined,
 )
+from quantlab_assets.simulation.market.candles import Candles
+from quantlab_assets.simulation.walk.positions import Fills, Positions
 
 DUST = 1e-12
 """A remainder of a position at or below this is none."""
@@ -34,6 +34,14 @@ NO_CANDLES, NO_ENTRY_CANDLE, ENTRY_EXPIRED = -1, -2, -3
 
 BLOCK = 64
 """Candles looked at at once; a block fits the first-level cache many times over."""
+
+
+class EntryRules(NamedTuple):
+    """How long after the order time an entry candle may open, in microseconds, and how deep it
+    dips: `dip_keep` is 1 minus the dip of a limit entry, 0 for an entry at the open."""
+
+    max_wait_us: int
+    dip_keep: float
 
 
 class ExitRules(NamedTuple):
@@ -55,16 +63,24 @@ class ExitRules(NamedTuple):
     dip_entry: bool
 
 
+class Ladder(NamedTuple):
+    """The rungs at which parts of a position are sold: `fractions` of it at `E * gains`, ascending.
+
+    Apart from the other rules: what is called for every block of candles takes no arrays it does
+    not need, since each call would count the references to them.
+    """
+
+    gains: Floats
+    fractions: Floats
+
+
 @compiled
 def find_entries(
     order_ts: Integers,
-    max_wait_us: int,
-    dip_keep: float,
+    rules: EntryRules,
     first: Integers,
     last: Integers,
-    ts: Integers,
-    open_: Floats,
-    low: Floats,
+    candles: Candles,
     entry: Integers,
     price: Floats,
     start: int,
@@ -72,29 +88,30 @@ def find_entries(
 ) -> None:
     """Find the entry candle and raw fill price of the alerts `start` to `stop`.
 
-    `dip_keep` is 1 minus the dip of a limit entry, 0 for an entry at the open. Writes the row of
-    the entry candle, or one of the negative codes, to `entry`, and the price to `price`.
+    Writes the row of the entry candle, or one of the negative codes, to `entry`, and the price to
+    `price`.
     """
+    ts = candles.ts
     for alert in range(start, stop):
         price[alert] = 0.0
         if last[alert] < first[alert]:
             entry[alert] = NO_CANDLES
             continue
         row = first[alert] + np.searchsorted(ts[first[alert] : last[alert] + 1], order_ts[alert])
-        latest = order_ts[alert] + max_wait_us
+        latest = order_ts[alert] + rules.max_wait_us
         if row > last[alert] or ts[row] > latest:
             entry[alert] = NO_ENTRY_CANDLE
             continue
-        if dip_keep == 0.0:
+        if rules.dip_keep == 0.0:
             entry[alert] = row
-            price[alert] = open_[row]
+            price[alert] = candles.open[row]
             continue
-        limit = open_[row] * dip_keep
+        limit = candles.open[row] * rules.dip_keep
         entry[alert] = ENTRY_EXPIRED
         while row <= last[alert] and ts[row] <= latest:
-            if low[row] <= limit:
+            if candles.low[row] <= limit:
                 entry[alert] = row
-                price[alert] = min(open_[row], limit)
+                price[alert] = min(candles.open[row], limit)
                 break
             row += 1
 
@@ -126,41 +143,33 @@ def step(
     entry_price: float,
     peak: float,
     rung: int,
-    rung_end: int,
     remaining: float,
+    trade: int,
     leg: int,
     rules: ExitRules,
-    gains: Floats,
-    fractions: Floats,
-    ts: Integers,
-    interval_s: Integers,
-    open_: Floats,
-    high: Floats,
-    low: Floats,
-    close: Floats,
-    leg_ts: Integers,
-    leg_price: Floats,
-    leg_fraction: Floats,
+    ladder: Ladder,
+    candles: Candles,
+    fills: Fills,
 ) -> tuple[int, float, int, int, int]:
     """Take an open position through one candle.
 
     `peak` is that of completed candles, `remaining` the open fraction, `final_reason` negative
-    unless the position has to end with this candle. The ladder's unfilled rungs are `rung` to
-    `rung_end` of `gains` and `fractions`; legs are written to the `leg_*` arrays from `leg` on.
-    (Many ladders and positions share these flat arrays: slices would cost more than the step.)
+    unless the position has to end with this candle. The ladder is filled up to `rung`; legs are
+    written to the fills of `trade` from `leg` on.
 
     Returns the next rung, what remains (0 when closed), the next leg, the reason of the last leg
     (negative without one) and 1 if stop and target both lay inside the candle.
     """
+    ts, open_, high, low = candles.ts, candles.open, candles.high, candles.low
+    gains, fractions = ladder.gains, ladder.fractions
     level, stop_reason = stop_level(entry_price, peak, rules)
     reason = -1
     if not is_entry:
         if open_[row] <= level:
-            leg_ts[leg], leg_price[leg], leg_fraction[leg] = ts[row], open_[row], remaining
+            _sell(fills, trade, leg, ts[row], open_[row], remaining)
             return rung, 0.0, leg + 1, stop_reason, 0
-        while rung < rung_end and entry_price * gains[rung] <= open_[row]:
-            leg_ts[leg], leg_price[leg] = ts[row], open_[row]
-            leg_fraction[leg] = fractions[rung]
+        while rung < len(gains) and entry_price * gains[rung] <= open_[row]:
+            _sell(fills, trade, leg, ts[row], open_[row], fractions[rung])
             remaining -= fractions[rung]
             rung += 1
             leg += 1
@@ -168,19 +177,18 @@ def step(
             if remaining <= DUST:
                 return rung, 0.0, leg, reason, 0
 
-    end = ts[row] + interval_s[row] * SECOND
+    end = ts[row] + candles.interval_s[row] * SECOND
     stop_inside = low[row] <= level
     # The high of a limit entry's candle may have come before the fill.
     target_inside = (
         not (is_entry and rules.dip_entry)
-        and rung < rung_end
+        and rung < len(gains)
         and entry_price * gains[rung] <= high[row]
     )
     ambiguous = 1 if stop_inside and target_inside else 0
     if target_inside and (rules.target_first or not stop_inside):
-        while rung < rung_end and entry_price * gains[rung] <= high[row]:
-            leg_ts[leg], leg_price[leg] = end, entry_price * gains[rung]
-            leg_fraction[leg] = fractions[rung]
+        while rung < len(gains) and entry_price * gains[rung] <= high[row]:
+            _sell(fills, trade, leg, end, entry_price * gains[rung], fractions[rung])
             remaining -= fractions[rung]
             rung += 1
             leg += 1
@@ -188,12 +196,19 @@ def step(
             if remaining <= DUST:
                 return rung, 0.0, leg, reason, ambiguous
     if stop_inside:
-        leg_ts[leg], leg_price[leg], leg_fraction[leg] = end, level, remaining
+        _sell(fills, trade, leg, end, level, remaining)
         return rung, 0.0, leg + 1, stop_reason, ambiguous
     if final_reason >= 0:
-        leg_ts[leg], leg_price[leg], leg_fraction[leg] = end, close[row], remaining
+        _sell(fills, trade, leg, end, candles.close[row], remaining)
         return rung, 0.0, leg + 1, final_reason, ambiguous
     return rung, remaining, leg, reason, ambiguous
+
+
+@inlined
+def _sell(fills: Fills, trade: int, leg: int, ts: int, price: float, fraction: float) -> None:
+    fills.leg_ts[trade, leg] = ts
+    fills.leg_price[trade, leg] = price
+    fills.leg_fraction[trade, leg] = fraction
 
 
 @compiled
@@ -264,67 +279,45 @@ def next_event(
 
 @compiled
 def run_exits(
-    entry: Integers,
-    last: Integers,
-    price: Floats,
+    positions: Positions,
     rules: ExitRules,
-    gains: Floats,
-    fractions: Floats,
-    ts: Integers,
-    interval_s: Integers,
-    open_: Floats,
-    high: Floats,
-    low: Floats,
-    close: Floats,
-    exit_: Integers,
-    reason: Codes,
-    legs: Integers,
-    ambiguous: Codes,
-    peak: Floats,
-    trough: Floats,
-    leg_ts: Integers,
-    leg_price: Floats,
-    leg_fraction: Floats,
+    ladder: Ladder,
+    candles: Candles,
+    fills: Fills,
     start: int,
     stop: int,
 ) -> None:
-    """Walk the positions `start` to `stop` from their entry candle to their exit.
-
-    Writes, for each: the exit candle's row, reason, number of legs, ambiguous candles, highest high
-    (entry price included, a limit entry candle's high not) and lowest low of the candles held, and
-    its legs in `leg_ts`, `leg_price`, `leg_fraction`, which have a place for each rung and the last
-    leg of each position.
-    """
-    rung_end = len(gains)
+    """Walk the positions `start` to `stop` from their entry candle to their exit, into `fills`."""
+    high, low, gains = candles.high, candles.low, ladder.gains
     for trade in range(start, stop):
-        entry_price = price[trade]
-        row = entry[trade]
-        deadline = ts[row] + rules.max_hold_us
-        final, final_reason = find_final(row, last[trade], deadline, ts, interval_s)
-        top, bottom = entry_price, low[row]
-        first_leg = trade * (rung_end + 1)
-        rung, remaining, leg, unclear = 0, 1.0, first_leg, 0
+        entry_price = positions.price[trade]
+        first = positions.entry[trade]
+        deadline = candles.ts[first] + rules.max_hold_us
+        final, final_reason = find_final(
+            first, positions.last[trade], deadline, candles.ts, candles.interval_s
+        )
+        row, top, bottom = first, entry_price, low[first]
+        rung, remaining, leg, unclear = 0, 1.0, 0, 0
         while True:
             rung, remaining, leg, why, more = step(
-                row, row == entry[trade], final_reason if row == final else -1, entry_price, top,
-                rung, rung_end, remaining, leg, rules, gains, fractions, ts, interval_s, open_,
-                high, low, close, leg_ts, leg_price, leg_fraction,
+                row, row == first, final_reason if row == final else -1, entry_price, top,
+                rung, remaining, trade, leg, rules, ladder, candles, fills,
             )  # fmt: skip
             unclear += more
-            if not (rules.dip_entry and row == entry[trade]):
+            if not (rules.dip_entry and row == first):
                 top = max(top, high[row])
             bottom = min(bottom, low[row])
             if remaining == 0.0:
                 break
-            target = entry_price * gains[rung] if rung < rung_end else np.inf
+            target = entry_price * gains[rung] if rung < len(gains) else np.inf
             row, top, bottom = next_event(
                 row + 1, final, top, bottom, entry_price, target, rules, high, low
             )
-        for unused in range(leg, first_leg + rung_end + 1):
-            leg_ts[unused], leg_price[unused], leg_fraction[unused] = 0, 0.0, 0.0
-        exit_[trade] = row
-        reason[trade] = why
-        legs[trade] = leg - first_leg
-        ambiguous[trade] = unclear
-        peak[trade] = top
-        trough[trade] = bottom
+        for unused in range(leg, len(gains) + 1):
+            _sell(fills, trade, unused, 0, 0.0, 0.0)
+        fills.exit[trade] = row
+        fills.reason[trade] = why
+        fills.legs[trade] = leg
+        fills.ambiguous[trade] = unclear
+        fills.peak[trade] = top
+        fills.trough[trade] = bottom

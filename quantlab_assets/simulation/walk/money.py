@@ -3,19 +3,18 @@
 Sums run over legs in the order they were filled. All amounts are in the currency of the stake.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from quantlab_assets.domain.experiments.strategy import Strategy
 from quantlab_assets.simulation.compiled.arrays import Floats
-from quantlab_assets.simulation.walk.fills import Fills
+from quantlab_assets.simulation.walk.positions import Fills
 
 BASIS_POINTS = 10_000
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """Costs and stake of a strategy: `fee` and `slip` as fractions."""
 
     fee: float
@@ -34,8 +33,7 @@ class Rates:
         )
 
 
-@dataclass(frozen=True)
-class Money:
+class Money(NamedTuple):
     """Amounts of trades: one item each; `leg_proceeds` by column, unused legs zero.
 
     `gross_pnl - slippage_cost - fees = net_pnl` up to rounding, by the definition of
