@@ -38,11 +38,11 @@ ARTIFACTS: Final = CommandGroup(
         "publish": f"{_CLI}.artifacts.publish:publish",
         "supersede": f"{_CLI}.artifacts.change:supersede",
         "tombstone": f"{_CLI}.artifacts.change:tombstone",
-        "verify": f"{_CLI}.artifacts.upkeep:verify",
-        "gc": f"{_CLI}.artifacts.upkeep:gc",
+        "verify": f"{_CLI}.artifacts.verify:verify",
+        "gc": f"{_CLI}.artifacts.gc:gc",
         "export": f"{_CLI}.artifacts.bundle:export",
         "import": f"{_CLI}.artifacts.bundle:import_",
-        "rebuild-manifest": f"{_CLI}.artifacts.upkeep:rebuild_manifest",
+        "rebuild-manifest": f"{_CLI}.artifacts.rebuild:rebuild_manifest",
     },
 )
 
@@ -162,7 +162,7 @@ QUANTLAB: Final = CommandGroup(
     quantlab --lake quantlab-demo status --format json
     """,
     commands={
-        "demo": f"{_CLI}.demo.demo:demo",
+        "demo": f"{_CLI}.demo.run:demo",
         "init": f"{_CLI}.init:init",
         "status": f"{_CLI}.upkeep.status:status",
         "ingest": INGEST,
@@ -173,10 +173,10 @@ QUANTLAB: Final = CommandGroup(
         "slices": SLICES,
         "coverage": COVERAGE,
         "projections": PROJECTIONS,
-        "backup": f"{_CLI}.upkeep.maintenance:backup",
-        "restore": f"{_CLI}.upkeep.maintenance:restore",
-        "du": f"{_CLI}.upkeep.maintenance:du",
-        "doctor": f"{_CLI}.upkeep.maintenance:doctor",
+        "backup": f"{_CLI}.upkeep.backup:backup",
+        "restore": f"{_CLI}.upkeep.backup:restore",
+        "du": f"{_CLI}.upkeep.doctor:du",
+        "doctor": f"{_CLI}.upkeep.doctor:doctor",
         "ops": f"{_CLI}.ops:ops",
         "strategies": STRATEGIES,
         "experiments": EXPERIMENTS,

@@ -32,8 +32,8 @@ from quantlab_assets.cli.shell.json_request import (
     parse_request,
     take_as,
 )
+from quantlab_assets.cli.shell.options import parse_moment, shortened
 from quantlab_assets.cli.shell.output import printable, to_json
-from quantlab_assets.cli.shell.parameters import parse_moment, shortened
 from quantlab_assets.domain.artifacts.records import ARTIFACT_ID, ArtifactFilter, Status
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable
 from quantlab_assets.version import __version__

@@ -1,4 +1,7 @@
-"""The data `quantlab demo` runs on. The README.md beside this says what is reconstructed."""
+"""The data `quantlab demo` runs on, and where it lies.
+
+The README.md beside this says what is reconstructed. Test data belong to the tests.
+"""
 
 from pathlib import Path
 

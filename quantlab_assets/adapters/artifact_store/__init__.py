@@ -1,8 +1,7 @@
-"""The artifact store: immutable Parquet files, each with a sidecar, and a SQLite manifest of them.
+"""The artifact store: immutable Parquet files with a sidecar each, listed in the manifest.
 
-`files` alone touches the disk, `database` and `schema` hold what is particular to SQLite,
-`publisher` keeps the write order that docs/store.md promises, `reader` and `lineage` answer
-questions.
+`publish` keeps the write order that docs/store.md promises, `read` answers questions, `store` is
+the port's face of both. Bytes are `adapters.objects`', SQL is `adapters.manifest`'s.
 """
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore

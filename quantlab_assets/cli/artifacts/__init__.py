@@ -1,1 +1,4 @@
-"""`quantlab artifacts`: each module has the commands of one purpose."""
+"""`quantlab artifacts`: each module has the commands of one purpose.
+
+`records` is how artifacts are printed. The store itself is `adapters.artifact_store`.
+"""

@@ -9,6 +9,7 @@ import click
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -20,7 +21,6 @@ from quantlab_assets.cli.shell.output import (
     write_document,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT
 from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.lake import Lake

@@ -8,8 +8,8 @@ import click
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
 from quantlab_assets.cli.shell.frames import write_csv, write_frame, write_json_rows
+from quantlab_assets.cli.shell.options import id_argument
 from quantlab_assets.cli.shell.output import Format, format_option, say
-from quantlab_assets.cli.shell.parameters import TEXT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,7 @@ _ISO: Final = "%Y-%m-%dT%H:%M:%S%.6fZ"
     quantlab artifacts cat 4f1c09aa --as-stored --format jsonl
     """,
 )
-@click.argument("artifact_id", metavar="ID", type=TEXT)
+@id_argument("artifact_id")
 @click.option("--limit", type=click.IntRange(min=0), help="At most so many rows. Default: all.")
 @click.option(
     "--as-stored",

@@ -5,8 +5,8 @@ import click
 from quantlab_assets.cli.artifacts.records import short_id
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT, id_argument
 from quantlab_assets.cli.shell.output import say
-from quantlab_assets.cli.shell.parameters import TEXT
 
 
 @quantlab_command(
@@ -33,7 +33,7 @@ def supersede(session: Session, new: str, old: str, reason: str) -> None:
     quantlab artifacts tombstone 4f1c09aa --reason author-asked-for-it
     """,
 )
-@click.argument("artifact_id", metavar="ID", type=TEXT)
+@id_argument("artifact_id")
 @click.option("--reason", type=TEXT, required=True, help="Why; kept for good.")
 @pass_session
 def tombstone(session: Session, artifact_id: str, reason: str) -> None:

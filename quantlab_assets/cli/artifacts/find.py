@@ -14,17 +14,23 @@ from quantlab_assets.cli.artifacts.records import (
 )
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import (
+    TEXT,
+    MomentType,
+    id_argument,
+    limit_option,
+    shortened,
+    tag_option,
+)
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
     Verbatim,
     format_option,
     say,
-    write_document,
-    write_fields,
+    write_record,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT, MomentType, shortened, tag_option
 from quantlab_assets.domain.artifacts.records import ArtifactFilter, Publication, Status
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.lake import Lake
@@ -71,7 +77,7 @@ TYPE_FIELDS: Final = (
 @click.option("--key-prefix", type=TEXT, help="Only keys that begin so.")
 @click.option("--created-from", type=MomentType(), help="Made then or later: a UTC day or a time.")
 @click.option("--created-to", type=MomentType(end=True), help="Made then or before; a day counts.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many. Default: all.")
+@limit_option
 @click.option("--cursor", type=TEXT, help="Go on where a list with --limit ended.")
 @format_option
 @pass_session
@@ -117,7 +123,7 @@ def list_artifacts(
     quantlab artifacts get 4f1c09aa --publications --format json
     """,
 )
-@click.argument("artifact_id", metavar="ID", type=TEXT)
+@id_argument("artifact_id")
 @click.option(
     "--publications", is_flag=True, help="Also every time it was published: by whom, from what."
 )
@@ -133,16 +139,12 @@ def get(session: Session, artifact_id: str, publications: bool, output_format: F
         if publications
         else []
     )
-    if output_format is Format.TABLE:
-        write_fields(record, FIELDS)
-        if publications:
-            write_records(events, PUBLICATIONS, output_format, title="Publications")
-    elif output_format is Format.CSV:
-        if publications:
-            raise click.UsageError("--publications has no CSV form: choose json or table")
-        write_records([record], FIELDS, output_format)
-    else:
-        write_document(record | ({"publications": events} if publications else {}), output_format)
+    if publications and output_format is Format.CSV:
+        raise click.UsageError("--publications has no CSV form: choose json or table")
+    beside = {"publications": events} if publications else {}
+    write_record(record, FIELDS, output_format, whole=lambda: record | beside)
+    if publications and output_format is Format.TABLE:
+        write_records(events, PUBLICATIONS, output_format, title="Publications")
 
 
 @quantlab_command(

@@ -8,6 +8,7 @@ import click
 from quantlab_assets.cli.artifacts.records import EDGES, lineage_record, short_id
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import id_argument
 from quantlab_assets.cli.shell.output import (
     Format,
     console,
@@ -19,7 +20,6 @@ from quantlab_assets.cli.shell.output import (
     write_document,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -39,7 +39,7 @@ depth_option = click.option(
     quantlab artifacts lineage 4f1c09aa --depth 1 --format json
     """,
 )
-@click.argument("artifact_id", metavar="ID", type=TEXT)
+@id_argument("artifact_id")
 @depth_option
 @click.option(
     "--all-publications",
@@ -76,7 +76,7 @@ def lineage(
     quantlab artifacts downstream 4f1c09aa --depth 1 --format csv
     """,
 )
-@click.argument("artifact_id", metavar="ID", type=TEXT)
+@id_argument("artifact_id")
 @depth_option
 @format_option
 @pass_session

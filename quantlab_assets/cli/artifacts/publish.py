@@ -11,16 +11,14 @@ import click
 from quantlab_assets.cli.artifacts.records import publish_record, short_id
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT, shortened, tag_option
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
     format_option,
     say,
-    write_document,
-    write_fields,
-    write_records,
+    write_record,
 )
-from quantlab_assets.cli.shell.parameters import TEXT, shortened, tag_option
 from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.artifacts.records import (
     UNSET,
@@ -122,12 +120,7 @@ def publish(
             expected_active=expected,
         )
     record = publish_record(lake.store, result, data_hash)
-    if output_format is Format.TABLE:
-        write_fields(record, ANSWER)
-    elif output_format is Format.CSV:
-        write_records([record], ANSWER, output_format)
-    else:
-        write_document(record, output_format)
+    write_record(record, ANSWER, output_format)
     if result.deduped:
         say("It was there already: only the event was recorded.")
     if result.superseded_by is not None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options
+from quantlab_assets.cli.shell.options import check_range, day_range_options
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -43,8 +43,8 @@ def build(session: Session, first: date | None, last: date | None, output_format
     """
     check_range(first, last)
     lake = session.open_lake()
-    from quantlab_assets.cli.graph.graph import open_graph
-    from quantlab_assets.cli.shell.running_line import show_progress
+    from quantlab_assets.cli.graph.runs import open_graph
+    from quantlab_assets.cli.shell.progress import show_progress
     from quantlab_assets.domain.days import contiguous
     from quantlab_assets.handlers.slices.plan import days_to_analyse
 

@@ -8,7 +8,7 @@ import click
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options, limit_option
+from quantlab_assets.cli.shell.options import TEXT, check_range, day_range_options, limit_option
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -18,7 +18,6 @@ from quantlab_assets.cli.shell.output import (
     say,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT
 
 _SHOWN: Final = (
     Column("caller_name_norm"),

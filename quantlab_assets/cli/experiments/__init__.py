@@ -1,1 +1,4 @@
-"""`quantlab experiments` and `strategies`: each module has the commands of one purpose."""
+"""`quantlab experiments` and `strategies`: each module has the commands of one purpose.
+
+`records` is how experiments are printed. What they do is `handlers.experiments`.
+"""

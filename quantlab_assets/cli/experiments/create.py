@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from quantlab_assets.cli.experiments.records import SHOWN, document, full_record
+from quantlab_assets.cli.experiments.records import write_experiment
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT, MomentType, shortened
 from quantlab_assets.cli.shell.output import (
     Format,
     format_option,
     plural,
     say,
-    write_document,
-    write_fields,
-    write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT, MomentType, shortened
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
 
@@ -108,12 +105,7 @@ def create(
         min_coverage=min_coverage,
     )
     _show_in_graph(session, record.experiment_id)
-    if output_format is Format.TABLE:
-        write_fields(full_record(lake.experiments, record), SHOWN)
-    elif output_format is Format.CSV:
-        write_records([full_record(lake.experiments, record)], SHOWN, output_format)
-    else:
-        write_document(document(lake.experiments, record), output_format)
+    write_experiment(lake.experiments, record, output_format)
     definition = record.definition
     if record.experiment_id in before:
         say(f"{record.experiment_id} was there already, as {definition.name!r}: {record.status}")
@@ -160,8 +152,8 @@ def _params(given: tuple[str, ...]) -> dict[str, Any]:
 
 def _show_in_graph(session: Session, experiment_id: str) -> None:
     """Make the experiment a partition of the asset graph, so that the UI can run it too."""
-    from quantlab_assets.cli.graph.graph import EXPERIMENTS
     from quantlab_assets.cli.graph.instance import open_instance
+    from quantlab_assets.cli.graph.runs import EXPERIMENTS
 
     with open_instance(session.settings, Path.cwd()) as instance:
         instance.add_dynamic_partitions(EXPERIMENTS, [experiment_id])

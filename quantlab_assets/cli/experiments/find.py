@@ -7,23 +7,19 @@ import click
 
 from quantlab_assets.cli.experiments.records import (
     LISTED,
-    SHOWN,
-    document,
-    full_record,
     listed_record,
+    write_experiment,
 )
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT, MomentType, id_argument, limit_option
 from quantlab_assets.cli.shell.output import (
     Format,
     format_option,
     plural,
     say,
-    write_document,
-    write_fields,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT, MomentType
 from quantlab_assets.domain.experiments.records import ExperimentFilter, ExperimentStatus
 
 STATUSES: Final = get_args(ExperimentStatus)
@@ -45,9 +41,7 @@ STATUSES: Final = get_args(ExperimentStatus)
 @click.option(
     "--stale/--fresh", default=None, help="Only those with, or without, a superseded input."
 )
-@click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many (default: all)."
-)
+@limit_option
 @format_option
 @pass_session
 def list_experiments(
@@ -82,7 +76,7 @@ def list_experiments(
     quantlab experiments get exp-4f1c09aa --format json
     """,
 )
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @format_option
 @pass_session
 def get(session: Session, experiment_id: str, output_format: Format) -> None:
@@ -92,16 +86,12 @@ def get(session: Session, experiment_id: str, output_format: Format) -> None:
     """
     experiments = session.open_lake().experiments
     record = experiments.get(experiment_id)
+    write_experiment(experiments, record, output_format)
     if output_format is Format.TABLE:
-        write_fields(full_record(experiments, record), SHOWN)
         for old, new in experiments.superseded_inputs(record.experiment_id).items():
             say(f"{old} was superseded by {new or 'nothing'}")
         if record.stale:
             say(f"run it on the new inputs: quantlab experiments rerun {record.experiment_id}")
-    elif output_format is Format.CSV:
-        write_records([full_record(experiments, record)], SHOWN, output_format)
-    else:
-        write_document(document(experiments, record), output_format)
 
 
 @quantlab_command(

@@ -6,6 +6,7 @@ import click
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import id_argument
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -14,7 +15,7 @@ from quantlab_assets.cli.shell.output import (
     plural,
     say,
     write_document,
-    write_fields,
+    write_record,
     write_records,
 )
 
@@ -43,7 +44,7 @@ LEAKS_SHOWN: Final = 20
     quantlab experiments reproduce exp-4f1c09aa --format json
     """,
 )
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @format_option
 @pass_session
 def reproduce(session: Session, experiment_id: str, output_format: Format) -> int:
@@ -85,12 +86,7 @@ def reproduce(session: Session, experiment_id: str, output_format: Format) -> in
         "missing_inputs": found.missing_inputs,
         "corrupt_inputs": found.corrupt_inputs,
     }
-    if output_format is Format.TABLE:
-        write_fields(shown, REPRODUCED)
-    elif output_format is Format.CSV:
-        write_records([shown], REPRODUCED, output_format)
-    else:
-        write_document(shown, output_format)
+    write_record(shown, REPRODUCED, output_format)
     return found.exit_code
 
 
@@ -101,7 +97,7 @@ def reproduce(session: Session, experiment_id: str, output_format: Format) -> in
     quantlab experiments check-lookahead exp-4f1c09aa --samples 500 --format json
     """,
 )
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @click.option(
     "--samples",
     type=click.IntRange(min=1),

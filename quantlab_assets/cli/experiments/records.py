@@ -1,8 +1,9 @@
 """Experiments as the records that the commands print."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from quantlab_assets.cli.shell.output import Column, Verbatim, to_json
+from quantlab_assets.cli.shell.output import Column, Format, Verbatim, to_json, write_record
 from quantlab_assets.domain.experiments.records import ExperimentEvent, ExperimentRecord
 
 if TYPE_CHECKING:
@@ -89,6 +90,22 @@ def full_record(experiments: "Experiments", record: ExperimentRecord) -> dict[st
         ),
         "error": record.error,
     }
+
+
+def write_experiment(
+    experiments: "Experiments",
+    record: ExperimentRecord,
+    output_format: Format,
+    *,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Print one experiment. JSON has its inputs and events too, and what is `beside` them."""
+    write_record(
+        full_record(experiments, record),
+        SHOWN,
+        output_format,
+        whole=lambda: {**document(experiments, record), **(beside or {})},
+    )
 
 
 def document(experiments: "Experiments", record: ExperimentRecord) -> dict[str, Any]:

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from quantlab_assets.cli.experiments.records import LISTED, SHOWN, document, full_record
+from quantlab_assets.cli.experiments.records import LISTED, listed_record, write_experiment
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import id_argument
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
     Verbatim,
     format_option,
     say,
-    write_document,
-    write_fields,
     write_records,
 )
 from quantlab_assets.domain.errors import Conflict
@@ -37,7 +36,7 @@ METRICS: Final = (Column("metric"), Column("value", show=lambda value: f"{value:
     quantlab experiments execute exp-4f1c09aa --format json
     """,
 )
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @click.option(
     "--take-over",
     is_flag=True,
@@ -58,15 +57,14 @@ def execute(session: Session, experiment_id: str, take_over: bool, output_format
 
 
 @quantlab_command("cancel", examples="quantlab experiments cancel exp-4f1c09aa")
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @format_option
 @pass_session
 def cancel(session: Session, experiment_id: str, output_format: Format) -> None:
     """Cancel an experiment that is pending or running; a run stops before it publishes anything."""
     experiments = session.open_lake().experiments
     record = experiments.cancel(experiment_id)
-    shown = {**full_record(experiments, record)}
-    write_records([shown], LISTED, output_format)
+    write_records([listed_record(record)], LISTED, output_format)
     say(f"cancelled; resume it: quantlab experiments execute {record.experiment_id}")
 
 
@@ -77,7 +75,7 @@ def cancel(session: Session, experiment_id: str, output_format: Format) -> None:
     quantlab experiments rerun exp-4f1c09aa --reselect --no-execute
     """,
 )
-@click.argument("experiment_id", metavar="ID")
+@id_argument("experiment_id")
 @click.option(
     "--reselect",
     is_flag=True,
@@ -123,8 +121,8 @@ def _execute(session: Session, lake: "Lake", record: ExperimentRecord, *, take_o
 
 
 def _materialize(session: Session, assets: Sequence[str], experiment_id: str) -> None:
-    from quantlab_assets.cli.graph.graph import open_graph
-    from quantlab_assets.cli.shell.running_line import show_progress
+    from quantlab_assets.cli.graph.runs import open_graph
+    from quantlab_assets.cli.shell.progress import show_progress
 
     with show_progress() as progress, open_graph(session.settings) as graph:
         try:
@@ -141,16 +139,10 @@ def _materialize(session: Session, assets: Sequence[str], experiment_id: str) ->
 def _show(lake: "Lake", experiment_id: str, output_format: Format) -> None:
     record = lake.experiments.get(experiment_id)
     metrics = _metrics(lake, record)
-    if output_format is Format.TABLE:
-        write_fields(full_record(lake.experiments, record), SHOWN)
+    write_experiment(lake.experiments, record, output_format, beside={"metrics": Verbatim(metrics)})
+    if metrics and output_format is Format.TABLE:
         rows = [{"metric": name, "value": value} for name, value in metrics.items()]
-        if rows:
-            write_records(rows, METRICS, output_format)
-    elif output_format is Format.CSV:
-        write_records([full_record(lake.experiments, record)], SHOWN, output_format)
-    else:
-        shown = {**document(lake.experiments, record), "metrics": Verbatim(metrics)}
-        write_document(shown, output_format)
+        write_records(rows, METRICS, output_format)
     if record.stale:
         say(
             "stale: inputs were superseded, and the frozen ones used;"

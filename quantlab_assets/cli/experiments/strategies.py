@@ -6,6 +6,7 @@ import click
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -13,10 +14,9 @@ from quantlab_assets.cli.shell.output import (
     format_option,
     to_json,
     write_document,
-    write_fields,
+    write_record,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT
 
 if TYPE_CHECKING:
     from quantlab_assets.handlers.experiments.strategies import NamedStrategy
@@ -82,12 +82,7 @@ def show(session: Session, name: str, output_format: Format) -> None:
 
 
 def _write(one: "NamedStrategy", output_format: Format) -> None:
-    if output_format is Format.TABLE:
-        write_fields(_record(one), FIELDS)
-    elif output_format is Format.CSV:
-        write_records([_record(one)], FIELDS, output_format)
-    else:
-        write_document(_record(one), output_format)
+    write_record(_record(one), FIELDS, output_format)
 
 
 def _record(one: "NamedStrategy") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from quantlab_assets.cli.shell.output import (
     write_records,
     write_table,
 )
-from quantlab_assets.cli.shell.running_line import show_progress
+from quantlab_assets.cli.shell.progress import show_progress
 from quantlab_assets.domain.errors import ValidationFailed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import limit_option
+from quantlab_assets.cli.shell.options import id_argument, limit_option
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -106,7 +106,7 @@ def list_quarantined(
     quantlab quarantine show 0123456789abcdef#1 --raw
     """,
 )
-@click.argument("row_id", metavar="ID")
+@id_argument("row_id")
 @click.option("--raw", is_flag=True, help="Write the original bytes and nothing else.")
 @format_option
 @pass_session
@@ -183,9 +183,9 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
     """Retry the rows; one outcome each, in their order."""
     import polars as pl
 
-    from quantlab_assets.cli.graph.graph import open_graph
+    from quantlab_assets.cli.graph.runs import open_graph
     from quantlab_assets.cli.ingest.telegram import materialise_days
-    from quantlab_assets.cli.shell.running_line import show_progress
+    from quantlab_assets.cli.shell.progress import show_progress
     from quantlab_assets.handlers.ingest.quarantine import became, leave_quarantine
 
     messages = rows.filter(pl.col("day").is_not_null())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from quantlab_assets.cli.ingest.ingestion import Ingestion
+from quantlab_assets.cli.ingest.outcome import Ingestion
 from quantlab_assets.cli.shell.output import Column, plural, printable, write_table
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from quantlab_assets.cli.graph.graph import Graph, open_graph
-from quantlab_assets.cli.ingest.ingestion import Ingestion
+from quantlab_assets.cli.graph.runs import Graph, open_graph
+from quantlab_assets.cli.ingest.outcome import Ingestion
 from quantlab_assets.cli.ingest.report import (
     as_document,
     facts,
@@ -21,7 +21,7 @@ from quantlab_assets.cli.ingest.report import (
 )
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options
+from quantlab_assets.cli.shell.options import check_range, day_range_options
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -32,7 +32,7 @@ from quantlab_assets.cli.shell.output import (
     write_document,
     write_records,
 )
-from quantlab_assets.cli.shell.running_line import Progress, show_progress
+from quantlab_assets.cli.shell.progress import Progress, show_progress
 from quantlab_assets.domain.assets import ASSETS, MESSAGES
 from quantlab_assets.domain.days import contiguous, with_day_before, with_days_beside
 from quantlab_assets.domain.errors import ValidationFailed

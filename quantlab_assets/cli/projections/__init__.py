@@ -1,1 +1,4 @@
-"""`quantlab projections`: each module has the commands of one purpose."""
+"""`quantlab projections`: each module has the commands of one purpose.
+
+`records` is how projections are printed. The SQL runs in `adapters.duckdb`.
+"""

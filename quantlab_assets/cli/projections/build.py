@@ -18,7 +18,14 @@ from quantlab_assets.cli.projections.records import (
 )
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options
+from quantlab_assets.cli.shell.options import (
+    TEXT,
+    TextType,
+    check_range,
+    day_range_options,
+    shortened,
+    tag_option,
+)
 from quantlab_assets.cli.shell.output import (
     Format,
     format_option,
@@ -27,7 +34,6 @@ from quantlab_assets.cli.shell.output import (
     write_fields,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT, TextType, shortened, tag_option
 from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.lake import Lake

@@ -13,8 +13,8 @@ from quantlab_assets.cli.projections.prompt import talk
 from quantlab_assets.cli.projections.results import TABLE_ROWS, write_result
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
+from quantlab_assets.cli.shell.options import TEXT
 from quantlab_assets.cli.shell.output import Format, format_option, plural, say
-from quantlab_assets.cli.shell.parameters import TEXT
 from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.lake import Lake

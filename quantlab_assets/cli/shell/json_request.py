@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from quantlab_assets.cli.shell.parameters import shortened
+from quantlab_assets.cli.shell.options import shortened
 from quantlab_assets.domain.errors import ValidationFailed
 
 Declaration = TypeVar("Declaration", bound=msgspec.Struct)

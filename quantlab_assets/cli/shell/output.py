@@ -112,6 +112,25 @@ def write_document(document: Mapping[str, Any], output_format: Format) -> None:
     click.echo(to_json(document, indent=indent))
 
 
+def write_record(
+    record: Mapping[str, Any],
+    columns: Sequence[Column],
+    output_format: Format,
+    *,
+    whole: Callable[[], Mapping[str, Any]] | None = None,
+) -> None:
+    """Print one record: a line a column for people, a row of the columns as CSV.
+
+    JSON has all of the record, or of what `whole` makes, which is only then asked.
+    """
+    if output_format is Format.TABLE:
+        write_fields(record, columns)
+    elif output_format is Format.CSV:
+        write_records([record], columns, output_format)
+    else:
+        write_document(record if whole is None else whole(), output_format)
+
+
 def write_table(
     records: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],

@@ -13,9 +13,7 @@ from quantlab_assets.cli.shell.output import (
     format_option,
     say,
     size,
-    write_document,
-    write_fields,
-    write_records,
+    write_record,
 )
 from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.errors import ValidationFailed
@@ -84,12 +82,7 @@ def export_dataset(session: Session, buckets: int, out: Path | None, output_form
     }
     if not found.built:
         say("nothing has changed since it was built")
-    if output_format is Format.TABLE:
-        write_fields(record, _FIELDS)
-    elif output_format is Format.JSON:
-        write_document(record, output_format)
-    else:
-        write_records([record], _FIELDS, output_format)
+    write_record(record, _FIELDS, output_format)
 
 
 def _check_outside(settings: Settings, folder: Path) -> None:

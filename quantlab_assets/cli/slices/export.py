@@ -4,10 +4,10 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-from quantlab_assets.cli.graph.graph import open_graph
+from quantlab_assets.cli.graph.runs import open_graph
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options
+from quantlab_assets.cli.shell.options import check_range, day_range_options
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -16,7 +16,7 @@ from quantlab_assets.cli.shell.output import (
     say,
     write_records,
 )
-from quantlab_assets.cli.shell.running_line import show_progress
+from quantlab_assets.cli.shell.progress import show_progress
 from quantlab_assets.cli.slices.plan import NO_CALLS
 from quantlab_assets.domain.artifacts.records import ArtifactFilter
 from quantlab_assets.domain.assets import ASSETS, SLICES

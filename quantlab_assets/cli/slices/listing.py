@@ -9,7 +9,7 @@ import click
 from quantlab_assets.cli.artifacts.records import short_id
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options, limit_option
+from quantlab_assets.cli.shell.options import TEXT, check_range, day_range_options, limit_option
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,
@@ -19,7 +19,6 @@ from quantlab_assets.cli.shell.output import (
     say,
     write_records,
 )
-from quantlab_assets.cli.shell.parameters import TEXT
 from quantlab_assets.cli.slices.columns import INTERVAL, minute
 from quantlab_assets.domain.artifacts.type import INTERVALS
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
-from quantlab_assets.cli.shell.day_options import check_range, day_range_options
+from quantlab_assets.cli.shell.options import check_range, day_range_options
 from quantlab_assets.cli.shell.output import (
     Column,
     Format,

@@ -1,1 +1,4 @@
-"""`quantlab status`, `backup`, `restore`, `du` and `doctor`: how the lake is."""
+"""`quantlab status`, `backup`, `restore`, `du` and `doctor`: how the lake is.
+
+Checks and repairs of the artifacts themselves are commands of `cli.artifacts`.
+"""

@@ -1,1 +1,4 @@
-"""From fills to what is reported: trades, curves, metrics, ambiguity, diagnostics."""
+"""From fills to what is reported: trades, curves, metrics, ambiguity, diagnostics.
+
+No fill is decided here: that is `walk`.
+"""

@@ -14,7 +14,7 @@ import pytest
 
 from quantlab_assets import open_lake
 from quantlab_assets.adapters.telegram.html import structure as html_structure
-from quantlab_assets.cli.graph import graph as graph_module
+from quantlab_assets.cli.graph import runs as graph_module
 from quantlab_assets.cli.ingest import telegram as ingest_module
 from quantlab_assets.cli.main import main
 from quantlab_assets.handlers.publish_partition import PublishedPartition

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from quantlab_assets import open_lake
-from quantlab_assets.cli.graph.graph import open_graph
+from quantlab_assets.cli.graph.runs import open_graph
 from quantlab_assets.cli.ingest.telegram import materialise_days
 from quantlab_assets.defs.assets import alerts
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.lake import Lake
 from quantlab_tests.defs.test_sensors import export, say
-from quantlab_tests.domain.telegram.chat_log import MINT, OTHER_MINT
+from quantlab_tests.domain.telegram.alerts.chat_log import MINT, OTHER_MINT
 from quantlab_tests.handlers.ingest.test_ingestion_end_to_end import ingest
 
 DAY = date(2025, 11, 7)

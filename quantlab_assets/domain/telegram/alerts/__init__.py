@@ -1,1 +1,4 @@
-"""From messages to alerts: versions, mentions, answers, calls, and what became of the rest."""
+"""From messages to alerts: versions, mentions, answers, calls, and what became of the rest.
+
+Which address a text names is found beside this chapter, in `addresses`, `links` and `cards`.
+"""

@@ -1,10 +1,15 @@
-"""What several commands take on their command line: text, tags, moments, counts."""
+"""What several commands take on their command line: days, moments, tags, ids, how many rows.
+
+Options of one command stand with it, and `--format` with what it decides, in `output`.
+"""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, TypeVar
 
 import click
+
+from quantlab_assets.domain.errors import ValidationFailed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -112,6 +117,45 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
         if span is None or span > _LONGEST:
             self.fail(f"{shortened(value)} is no span of time: write 30m, 24h or 90d", param, ctx)
         return span
+
+
+limit_option: Final = click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="At most so many rows (default: all)."
+)
+"""How many rows; given as `limit: int | None`."""
+
+
+def id_argument(name: str) -> Callable[[Command], Command]:
+    """Add the argument `ID`; given to the command as the text `name`."""
+    return click.argument(name, metavar="ID", type=TEXT)
+
+
+def day_range_options(what: str) -> Callable[[Command], Command]:
+    """Add `--from` and `--to`, given as `first: date | None` and `last: date | None`."""
+
+    def decorate(command: Command) -> Command:
+        for flag, name, which in (("--to", "last", "last"), ("--from", "first", "first")):
+            command = click.option(
+                flag,
+                name,
+                type=click.DateTime(["%Y-%m-%d"]),
+                metavar="D",
+                callback=_as_date,
+                help=f"The {which} UTC day {what}, e.g. 2025-11-07.",
+            )(command)
+        return command
+
+    return decorate
+
+
+def check_range(first: date | None, last: date | None) -> None:
+    """Refuse a range that ends before it begins."""
+    if first is not None and last is not None and last < first:
+        raise ValidationFailed(f"--to {last} is before --from {first}")
+
+
+def _as_date(_ctx: click.Context, _param: click.Parameter, value: datetime | None) -> date | None:
+    return None if value is None else value.date()
 
 
 def tag_option(what: str) -> Callable[[Command], Command]:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantlab_assets.cli.graph.graph import Graph, open_graph, raised_on_purpose
 from quantlab_assets.cli.graph.instance import CONFIGURATION, instance_home, open_instance
+from quantlab_assets.cli.graph.runs import Graph, open_graph, raised_on_purpose
 from quantlab_assets.domain.days import contiguous
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
 from quantlab_assets.settings import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from quantlab_assets.cli.demo.findings import Findings, findings_of
 from quantlab_assets.cli.demo.report import ARTIFACT_COLUMNS, artifact_records, as_document, report
-from quantlab_assets.cli.graph.graph import Graph, open_graph
+from quantlab_assets.cli.graph.runs import Graph, open_graph
 from quantlab_assets.cli.session import Session, pass_session
 from quantlab_assets.cli.shell.command import quantlab_command
 from quantlab_assets.cli.shell.output import (
@@ -23,7 +23,7 @@ from quantlab_assets.sample import sample_path
 from quantlab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from quantlab_assets.cli.shell.running_line import Progress
+    from quantlab_assets.cli.shell.progress import Progress
     from quantlab_assets.domain.experiments.strategy import Strategy
     from quantlab_assets.lake import Lake
 
@@ -66,7 +66,7 @@ def _run(session: Session) -> Findings:
     settings.create_folders()
     _fill_inboxes(settings)
     lake = session.open_lake(create=True)
-    from quantlab_assets.cli.shell.running_line import show_progress
+    from quantlab_assets.cli.shell.progress import show_progress
 
     with show_progress() as progress:
         progress.say("reading the inboxes")
