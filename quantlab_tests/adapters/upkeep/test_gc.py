@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,6 +129,25 @@ def test_bytes_go_only_by_policy_and_come_back_when_published_again(store: Parqu
     assert len(brought) == 1
     again = store.publish_artifact(note(1, "gm", "wen" * 50))
     assert (again.artifact_id, again.artifact.purged_at) == (brought[0], None)
+    clean(store)
+
+
+def test_bytes_given_up_and_not_yet_taken_are_published_again_from_a_file(
+    store: ParquetStore, memory_path: Path
+) -> None:
+    """A collection died between its two steps, and the very file is given to be published."""
+    published = store.publish_artifact(note(7, "gm"))
+    given = memory_path / "given.parquet"
+    shutil.copy(store.files_on_disk.locate(published.artifact.path), given)
+    with store.database.writing() as connection:
+        connection.exec_driver_sql(
+            "UPDATE artifacts SET purged_at = 1 WHERE artifact_id = ?", (published.artifact_id,)
+        )
+
+    again = store.publish_artifact(replace(note(7), table=given))
+
+    assert (again.artifact_id, again.artifact.purged_at) == (published.artifact_id, None)
+    store.verify_artifacts([published.artifact_id])
     clean(store)
 
 

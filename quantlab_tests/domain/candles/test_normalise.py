@@ -22,6 +22,7 @@ from quantlab_assets.domain.candles.normalise import (
     CandleCounts,
     NormalisedCandles,
     normalise,
+    one_candle_a_time,
 )
 
 MINUTE, HOUR = 60, 3600
@@ -33,6 +34,10 @@ Row = tuple[object, ...]
 
 def normalised(rows: Sequence[Row], interval_s: int | None = None) -> NormalisedCandles:
     """Normalise rows of (time, open, high, low, close, volume) of one token."""
+    return normalise(raw(rows, interval_s))
+
+
+def raw(rows: Sequence[Row], interval_s: int | None = None) -> pl.DataFrame:
     columns: dict[str, object] = {
         "row_number": list(range(1, len(rows) + 1)),
         "raw_values": [",".join(map(str, row)) for row in rows],
@@ -44,7 +49,7 @@ def normalised(rows: Sequence[Row], interval_s: int | None = None) -> Normalised
     names = ("time", "open", "high", "low", "close", "volume")
     columns |= {name: [row[i] for row in rows] for i, name in enumerate(names)}
     frame = pl.DataFrame(columns, schema_overrides={"token_chain": pl.String, "volume": pl.String})
-    return normalise(frame.with_columns(pl.col("interval_s").cast(pl.Int64)).select(RAW_COLUMNS))
+    return frame.with_columns(pl.col("interval_s").cast(pl.Int64)).select(RAW_COLUMNS)
 
 
 def flat(times: Sequence[int]) -> list[Row]:
@@ -187,6 +192,31 @@ class TestRows:
         assert result.candles["close"].to_list() == [1.0, 4.0]
         assert result.counts == CandleCounts(rows=5, candles=2, conflicts=3)
 
+    def test_of_equal_volumes_the_last_row_of_the_file_wins_in_whatever_order_rows_come(
+        self,
+    ) -> None:
+        at = str(NOON + 300)
+        rows = raw([(str(NOON), *FLAT), *((at, p, p, p, p, "7") for p in ("3", "5", "4"))])
+
+        for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+            assert normalise(rows[order]).candles["close"].to_list() == [1.0, 4.0]
+
+    def test_rows_that_differ_in_volume_alone_conflict(self) -> None:
+        at = str(NOON + 300)
+
+        result = normalised([(str(NOON), *FLAT), *((at, "1", "1", "1", "1", v) for v in "538")])
+
+        assert result.candles["volume"].to_list() == [0.0, 8.0]
+        assert result.counts == CandleCounts(rows=4, candles=2, conflicts=2)
+
+    def test_a_zero_has_no_sign(self) -> None:
+        at = str(NOON + 300)
+
+        result = normalised([(str(NOON), *FLAT), *((at, *FLAT[:4], v) for v in ("-0", "0"))])
+
+        assert [str(volume) for volume in result.candles["volume"]] == ["0.0", "0.0"]
+        assert result.counts == CandleCounts(rows=3, candles=2, duplicates=1)
+
     def test_a_refused_row_never_beats_a_valid_one(self) -> None:
         at = str(NOON + 300)
 
@@ -200,10 +230,53 @@ class TestRows:
 
         assert by_interval(result) == {60: [NOON, NOON + 3600, NOON + 3660]}
 
+    def test_a_candle_off_the_grid_of_the_interval_the_file_states_is_refused(self) -> None:
+        result = normalised(flat([NOON, NOON + 301, NOON + 600]), interval_s=300)
+
+        assert codes(result) == [(2, "misaligned_time")]
+        assert by_interval(result) == {300: [NOON, NOON + 600]}
+
+    def test_times_are_those_of_2009_to_2099(self) -> None:
+        first, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2009, 2100))
+
+        result = normalised(flat([first - 60, first, end - 60, end]), interval_s=60)
+
+        assert codes(result) == [(1, "bad_timestamp"), (4, "bad_timestamp")]
+        assert by_interval(result) == {60: [first, end - 60]}
+
     def test_an_interval_the_file_states_must_be_one_the_lake_keeps(self) -> None:
         result = normalised(flat(every(1800, 3)), interval_s=1800)
 
         assert codes(result) == [(n, "unsupported_interval") for n in (1, 2, 3)]
+
+
+class TestSeveralFiles:
+    """Candles of one token that several files have."""
+
+    def test_files_that_tie_are_ordered_by_their_hash(self) -> None:
+        low, high = (normalised([(str(NOON), p, p, p, p, "7")], 60).candles for p in ("3", "5"))
+        # The row that comes last in its own file decides nothing between files.
+        of_a = low.with_columns(pl.lit("a").alias("source"), pl.lit(9).alias("row_number"))
+        of_b = high.with_columns(pl.lit("b").alias("source"), pl.lit(1).alias("row_number"))
+
+        for files in ([of_a, of_b], [of_b, of_a]):
+            settled = one_candle_a_time(pl.concat(files, how="vertical_relaxed"))
+            assert settled["close"].to_list() == [5.0]
+
+    def test_what_rows_already_stood_for_is_counted_on(self) -> None:
+        at = str(NOON)
+        same = normalised([(at, *FLAT), (at, *FLAT)], 60).candles
+        other = normalised([(at, "2", "2", "2", "2", "0"), (at, "3", "3", "3", "3", "9")], 60)
+
+        settled = one_candle_a_time(
+            pl.concat(
+                frame.with_columns(pl.lit(name).alias("source"))
+                for name, frame in {"a": same, "b": other.candles}.items()
+            )
+        )
+
+        # Of four rows one stays, one repeated another, and two lost.
+        assert settled.select("close", "duplicates", "conflicts").rows() == [(3.0, 1, 2)]
 
 
 class TestIntervals:

@@ -159,6 +159,9 @@ class TestForward:
         assert (got["actual_candles"], got["traded_candles"]) == (12, 12)
         assert got["coverage_ratio"] == 1.0
 
+    def test_the_same_candle_counts_once_where_candles_lie_in_order_too(self) -> None:
+        assert row(candles([5, 5, 10, 10, 10, 15]))["actual_candles"] == 3
+
     def test_the_finest_interval_that_has_any_candle_counts(self) -> None:
         found = pl.concat([candles([5]), candles([60, 120, 180], interval_s=3600)])
 
@@ -171,16 +174,23 @@ class TestForward:
             assert (got["longest_gap_s"], got["actual_candles"]) == (900, 9)
 
     @pytest.mark.parametrize(
-        ("present", "grade"),
-        [(60, "good"), (57, "good"), (56, "partial"), (48, "partial"), (47, "poor"), (0, "none")],
+        ("present", "grade", "reason"),
+        [
+            (60, "good", "ok"),
+            (57, "good", "ok"),
+            (56, "partial", "gaps"),
+            (48, "partial", "gaps"),
+            (47, "poor", "gaps"),
+            (0, "none", "starts_late"),
+        ],
     )
-    def test_grades(self, present: int, grade: str) -> None:
+    def test_grades(self, present: int, grade: str, reason: str) -> None:
         minutes = [*range(1, present + 1), 61]
 
         got = row(candles(minutes, interval_s=60), windows=window(interval_s=60))
 
         assert (got["expected_candles"], got["actual_candles"]) == (60, present)
-        assert got["grade"] == grade
+        assert (got["grade"], got["reason"]) == (grade, reason)
 
     @pytest.mark.parametrize(
         ("present", "grade", "reason"),
@@ -220,6 +230,10 @@ class TestForward:
         with pytest.raises(ValidationFailed, match="horizons"):
             forward_coverage(alert(), candles([]), window(), LATER, horizons)
 
+    def test_a_horizon_may_be_a_year(self) -> None:
+        for horizon in (24 * 366, -24 * 366):
+            assert row(candles(HOUR_AFTER), horizon=horizon)["horizon_h"] == horizon
+
     def test_no_alerts_no_rows(self) -> None:
         assert forward_coverage(alert().clear(), candles([5]), window(), LATER).is_empty()
 
@@ -254,6 +268,27 @@ class TestReasons:
 
         assert (got["reason"], got["grade"], got["traded_candles"]) == ("dead", "good", 0)
 
+    @pytest.mark.parametrize(("present", "reason"), [(48, "dead"), (47, "ends_early")])
+    def test_dead_needs_as_many_candles_as_partial(self, present: int, reason: str) -> None:
+        silent = candles(range(1, present + 1), interval_s=60, volume=None, high=1.0)
+
+        assert row(silent, windows=window(interval_s=60))["reason"] == reason
+
+    @pytest.mark.parametrize(
+        ("minutes", "reason"),
+        [
+            ([20, 25, 30, 35, 40, 45], "starts_late"),  # 3 missing before, 3 after
+            ([15, 20, 35, 40, 45, 50, 55, 60], "starts_late"),  # 2 before, 2 inside
+            ([5, 10, 25, 30, 35, 40, 45, 50], "ends_early"),  # 2 inside, 2 after
+            ([15, 20, 35, 40, 45, 50], "starts_late"),  # 2 before, 2 inside, 2 after
+            ([10, 25, 30, 35, 40, 45, 50, 55, 60], "gaps"),  # 1 before, 2 inside
+        ],
+    )
+    def test_of_reasons_that_miss_as_much_the_earliest_is_told(
+        self, minutes: list[int], reason: str
+    ) -> None:
+        assert row(candles(minutes))["reason"] == reason
+
     def test_a_file_without_volumes_is_not_dead_while_prices_move(self) -> None:
         assert row(candles(HOUR_AFTER, volume=None, high=2.0))["reason"] == "ok"
 
@@ -263,6 +298,29 @@ class TestReasons:
         assert row(candles(HOUR_AFTER[:6]), windows=short)["reason"] == "beyond_window"
         later = window(start=NOON + timedelta(minutes=40))
         assert row(candles(HOUR_AFTER[8:]), windows=later)["reason"] == "beyond_window"
+
+    def test_a_window_holds_its_start_and_not_its_end(self) -> None:
+        half = candles(HOUR_AFTER[:6])
+        m = timedelta(minutes=1)
+        for start, end, reason in (
+            (5 * m, 65 * m, "ends_early"),
+            (5 * m, 60 * m, "beyond_window"),
+            (10 * m, 65 * m, "beyond_window"),
+        ):
+            assert row(half, windows=window(NOON + start, NOON + end))["reason"] == reason
+
+    def test_candles_without_a_window_are_judged_by_themselves(self) -> None:
+        assert row(candles(HOUR_AFTER[:6]), windows=window().clear())["reason"] == "ends_early"
+
+    def test_a_window_inside_another_ends_nothing(self) -> None:
+        """The third begins after the second has ended, and still inside the first."""
+        whole = window(NOON, NOON + 5 * H)
+        inside = [window(NOON + H / 6, NOON + H / 3), window(NOON + H, NOON + 2 * H)]
+        called = alert(ALERT + H)
+
+        got = row(candles([65, 70, 75]), called=called, windows=pl.concat([whole, *inside]))
+
+        assert got["reason"] == "ends_early"
 
     def test_windows_that_touch_are_one(self) -> None:
         halves = pl.concat(
@@ -420,6 +478,21 @@ class TestGaps:
         )
 
         assert coverage_gaps(candles([0, 5, 300, 305]), windows, LATER).is_empty()
+
+    def test_a_hole_up_to_a_candle_at_the_windows_end_is_a_tail(self) -> None:
+        frame = coverage_gaps(candles([0, 5, 50]), window(NOON, NOON + 50 * H / 60), LATER)
+
+        assert frame.select("gap_start", "missing_candles", "kind").rows() == [
+            (NOON + H / 6, 8, "tail")
+        ]
+
+    @pytest.mark.parametrize(("sliced", "other"), [("base", "bsc"), ("bsc", "base")])
+    def test_holes_of_candles_that_no_window_holds_are_no_gaps(
+        self, sliced: str, other: str
+    ) -> None:
+        found = pl.concat([candles([0, 5], network=sliced), candles([0, 30], network=other)])
+
+        assert coverage_gaps(found, window(NOON, NOON + H / 6, network=sliced), LATER).is_empty()
 
     @given(
         st.sets(st.integers(0, 99), max_size=99),

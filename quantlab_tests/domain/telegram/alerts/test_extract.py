@@ -218,6 +218,21 @@ class TestBotReplies:
         alert = only(extracted(said(1, POOL), reply).alerts)
         assert (alert["mint"], alert["mint_source"]) == (MINT, "bot_reply")
 
+    def test_a_card_that_names_two_tokens_tells_none(self) -> None:
+        found = extracted(said(1, "$ZKSL"), card(2, MINT, reply_to=1, more=OTHER_MINT))
+        assert found.alerts.is_empty()
+        assert found.accounting.ignored == {"bot": 1, "ticker_unresolved": 1}
+
+    def test_the_text_of_a_card_wins_over_its_links(self) -> None:
+        links = (f"https://solscan.io/token/{OTHER_MINT}",)
+        found = extracted(said(1, "$ZKSL"), card(2, MINT, reply_to=1, links=links))
+        assert only(found.alerts)["mint"] == MINT
+
+    def test_an_answer_to_a_bots_card_passed_on_makes_no_call_of_it(self) -> None:
+        found = extracted(said(1, "$ZKSL", forwarded_from="Rick"), card(2, MINT, reply_to=1))
+        assert found.alerts.is_empty()
+        assert found.accounting.ignored == {"bot": 1, "bot_forward": 1}
+
     def test_an_abbreviated_address_is_read_from_the_links_beside_it(self) -> None:
         reply = said(
             2,
@@ -277,6 +292,27 @@ class TestEdits:
         )
         alert = only(found.alerts)
         assert (alert["alert_ts_utc"], alert["known_ts_utc"]) == (NOON, SEEN)
+
+    def test_what_several_html_exports_show_is_known_since_the_first_of_them(self) -> None:
+        ago = [SEEN - timedelta(days=days) for days in (9, 5, 0)]
+        found = extracted(
+            *(
+                said(1, text, source="telegram_html", seen=seen)
+                for text, seen in zip(("soon", MINT, MINT), ago, strict=True)
+            )
+        )
+        assert only(found.alerts)["known_ts_utc"] == ago[1]
+
+    def test_clocks_that_disagree_make_nothing_known_before_its_posting(self) -> None:
+        """An edit dated before the message, and an export read by a machine whose clock is late."""
+        edited = extracted(said(1, "soon"), said(1, MINT, edited_after_s=-60))
+        assert only(edited.alerts)["known_ts_utc"] == NOON
+        early = [NOON - timedelta(days=days) for days in (2, 1)]
+        shown = extracted(
+            said(1, "soon", source="telegram_html", seen=early[0]),
+            said(1, MINT, source="telegram_html", seen=early[1]),
+        )
+        assert only(shown.alerts)["known_ts_utc"] == NOON
 
     def test_what_a_bot_answered_with_is_known_before_an_edit_brings_it(self) -> None:
         edited = said(1, MINT, edited_after_s=900)
