@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,9 +169,10 @@ def unpacked(path: Path) -> Members:
         return {one.name: tar.extractfile(one).read() for one in tar}  # type: ignore[union-attr]
 
 
-def packed(members: Members, path: Path) -> Path:
+def packed(members: Members | list[tuple[str, bytes]], path: Path) -> Path:
+    files = members if isinstance(members, list) else members.items()
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
+        for name, data in files:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -178,10 +180,9 @@ def packed(members: Members, path: Path) -> Path:
 
 
 def edit(members: Members, table: str, change: Callable[[dict[str, object]], None]) -> None:
-    lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
-    chosen = next(line for line in lines if line["table"] == table)
-    change(chosen["row"])
-    members["manifest.jsonl"] = b"\n".join(json.dumps(line).encode() for line in lines)
+    lines = all_rows(members)
+    change(lines[first_of(members, table)]["row"])
+    rewrite(members, lines)
 
 
 def a_file(members: Members, ending: str) -> str:
@@ -200,48 +201,217 @@ def forged_sidecar(members: Members) -> None:
     members[name] = sidecar.seal({**told, "rowCount": 7})
 
 
-HOSTILE: dict[str, Callable[[Members], object]] = {
-    "a flipped byte of a file": lambda m: flipped(m, a_file(m, ".parquet")),
-    "a flipped byte of a sidecar": lambda m: flipped(m, a_file(m, ".json")),
-    "a sidecar of something else": forged_sidecar,
-    "a missing file": lambda m: m.pop(a_file(m, ".parquet")),
-    "a file outside": lambda m: m.update({"artifacts/../../evil": b"x"}),
-    "an absolute file": lambda m: m.update({"/tmp/evil": b"x"}),
-    "no manifest": lambda m: m.pop("manifest.jsonl"),
-    "another format": lambda m: m.update({"bundle.json": b'{"format": 2}'}),
-    "a manifest that is no JSON": lambda m: m.update({"manifest.jsonl": b"{"}),
-    "JSON nested without end": lambda m: m.update({"manifest.jsonl": b"[" * 100_000}),
-    "a foreign table": lambda m: m.update(
-        {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":"experiments","row":{}}'}
+def all_rows(members: Members) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
+
+
+def rewrite(members: Members, lines: list[dict[str, Any]]) -> None:
+    members["manifest.jsonl"] = b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+def first_of(members: Members, table: str) -> int:
+    return next(i for i, line in enumerate(all_rows(members)) if line["table"] == table)
+
+
+def twice(members: Members, table: str) -> None:
+    lines = all_rows(members)
+    at = first_of(members, table)
+    rewrite(members, [*lines[:at], lines[at], *lines[at:]])
+
+
+def without(members: Members, table: str) -> None:
+    lines = all_rows(members)
+    del lines[first_of(members, table)]
+    rewrite(members, lines)
+
+
+def in_turn(members: Members, table: str) -> None:
+    """Exchange the first two rows of a table."""
+    lines = all_rows(members)
+    at = first_of(members, table)
+    lines[at : at + 2] = lines[at : at + 2][::-1]
+    rewrite(members, lines)
+
+
+def two_kinds_of_input(members: Members) -> None:
+    name = all_rows(members)[first_of(members, "input_set_members")]["row"]["input_set_id"]
+    edit(members, "lineage", lambda row: row.update(input_set_id=name))
+
+
+def elsewhere(members: Members) -> None:
+    """A row that leads out of the lake, with files where it leads."""
+    row = all_rows(members)[first_of(members, "artifacts")]["row"]
+    for suffix in (".parquet", ".json"):
+        name = f"artifacts/{row['path']}".removesuffix(".parquet") + suffix
+        members[f"artifacts/../../evil{suffix}"] = members.pop(name)
+    edit(members, "artifacts", lambda row: row.update(path="../../evil.parquet"))
+
+
+def under_a_folder(members: Members) -> None:
+    """So long a name that a header has it in two parts, the second a name that belongs here."""
+    name = a_file(members, ".parquet")
+    members["e" * 60 + "/" + name] = members.pop(name)
+
+
+def in_agreement(members: Members, **changes: int) -> None:
+    """Change the row of the first artifact, and what its sidecar says of it."""
+    row = all_rows(members)[first_of(members, "artifacts")]["row"]
+    name = f"artifacts/{row['path']}".removesuffix(".parquet") + ".json"
+    edit(members, "artifacts", lambda row: row.update(changes))
+    told = sidecar.unseal(members[name], name)
+    camel = {"row_count": "rowCount", "file_size": "fileSize"}
+    members[name] = sidecar.seal({**told, **{camel[key]: to for key, to in changes.items()}})
+
+
+NOBODY = "0" * 32
+HOSTILE: dict[str, tuple[Callable[[Members], object], str]] = {
+    "a flipped byte of a file": (lambda m: flipped(m, a_file(m, ".parquet")), "match its hash"),
+    "a flipped byte of a sidecar": (lambda m: flipped(m, a_file(m, ".json")), "sidecar .* damaged"),
+    "a sidecar of something else": (forged_sidecar, "describes another file"),
+    "a missing file": (lambda m: m.pop(a_file(m, ".parquet")), "parquet' is missing"),
+    "a missing sidecar": (lambda m: m.pop(a_file(m, ".json")), "json' is missing"),
+    "a file outside": (lambda m: m.update({"artifacts/../../evil": b"x"}), "belongs to none"),
+    "an absolute file": (lambda m: m.update({"/tmp/evil": b"x"}), "belongs to none"),
+    "a file under a folder": (under_a_folder, "parquet' is missing"),
+    "a name that is not ASCII": (lambda m: m.update({"extra/ü.json": b"{}"}), "not ASCII"),
+    "no manifest": (lambda m: m.pop("manifest.jsonl"), "manifest.jsonl is not where it belongs"),
+    "a header of pages": (
+        lambda m: m.update({"bundle.json": b'{"format": 1}' + b" " * 5_000}),
+        "bundle.json is not where it belongs",
     ),
-    "a path that climbs": lambda m: edit(m, "artifacts", lambda r: r.update(path="../../x")),
-    "another id": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id="0" * 32)),
-    "an id that is a number": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id=1)),
-    "a status of its own": lambda m: edit(m, "artifacts", lambda r: r.update(status="best")),
-    "another count of rows": lambda m: edit(m, "artifacts", lambda r: r.update(row_count=1000)),
-    "a huge number": lambda m: edit(m, "artifacts", lambda r: r.update(file_size=2**70)),
-    "an unknown type": lambda m: edit(m, "artifacts", lambda r: r.update(artifact_type="evil")),
-    "a further column": lambda m: edit(m, "artifacts", lambda r: r.update(evil=1)),
-    "a hash that is none": lambda m: edit(m, "sources", lambda r: r.update(sha256="'; DROP")),
-    "a tag of another's": lambda m: edit(
-        m, "artifact_tags", lambda r: r.update(artifact_id="0" * 32)
+    "another format": (lambda m: m.update({"bundle.json": b'{"format": 2}'}), "another format"),
+    "a manifest that is no JSON": (lambda m: m.update({"manifest.jsonl": b"{"}), "is no JSON"),
+    "JSON nested without end": (
+        lambda m: m.update({"manifest.jsonl": b"[" * 100_000}),
+        "is no JSON",
     ),
-    "a set of others": lambda m: edit(
-        m, "input_set_members", lambda r: r.update(artifact_id="0" * 32)
+    "a foreign table": (
+        lambda m: m.update(
+            {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":"experiments","row":{}}'}
+        ),
+        "has a foreign line",
     ),
-    "lineage to nowhere": lambda m: edit(
-        m, "lineage", lambda r: r.update(input_artifact_id="0" * 32)
+    "tables that are no names": (
+        lambda m: m.update({"manifest.jsonl": m["manifest.jsonl"] + b'{"table":[],"row":{}}'}),
+        "has a foreign line",
     ),
-    "lineage to the future": lambda m: edit(m, "lineage", lambda r: r.update(publication_id=1)),
-    "text that is not UTF-8": lambda m: edit(m, "artifact_tags", lambda r: r.update(v="\ud800")),
-    "tables that are no names": lambda m: m.update(
-        {"manifest.jsonl": m["manifest.jsonl"] + b'{"table":[],"row":{}}'}
+    "a path that climbs": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(path="../../x")),
+        "'artifacts/../../x' is missing",
     ),
-    "params that are a list": lambda m: edit(
-        m, "publications", lambda r: r.update(params_json="[1]")
+    "a path that climbs, with its file": (elsewhere, "is not sound"),
+    "another id": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id=NOBODY)),
+        "is not sound",
     ),
-    "params that are no JSON": lambda m: edit(
-        m, "publications", lambda r: r.update(params_json="{")
+    "an id that is a number": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(artifact_id=1)),
+        "impossible artifacts.artifact_id",
+    ),
+    "a status of its own": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(status="best")),
+        "is not sound",
+    ),
+    "a rule of its own": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(keeps_many=True)),
+        "is not sound",
+    ),
+    "another count of rows": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(row_count=1000)),
+        "describes another file",
+    ),
+    "another count of rows in row and sidecar": (
+        lambda m: in_agreement(m, row_count=1000),
+        "other content than its row says",
+    ),
+    "another size in row and sidecar": (
+        lambda m: in_agreement(m, file_size=7),
+        "does not match its hash",
+    ),
+    "a huge number": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(file_size=2**70)),
+        "impossible artifacts.file_size",
+    ),
+    "a truth for a number": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(row_count=True)),
+        "impossible artifacts.row_count",
+    ),
+    "an unknown type": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(artifact_type="evil")),
+        "unknown artifact type 'evil'",
+    ),
+    "a further column": (
+        lambda m: edit(m, "artifacts", lambda r: r.update(evil=1)),
+        "a row that is none of artifacts",
+    ),
+    "an artifact twice": (lambda m: twice(m, "artifacts"), "an artifact twice"),
+    "a hash that is none": (
+        lambda m: edit(m, "sources", lambda r: r.update(sha256="'; DROP")),
+        "a source without a hash",
+    ),
+    "a source that is not there": (
+        lambda m: edit(m, "publication_sources", lambda r: r.update(sha256="sha256:" + "f" * 64)),
+        "a source of nothing",
+    ),
+    "a tag of another's": (
+        lambda m: edit(m, "artifact_tags", lambda r: r.update(artifact_id=NOBODY)),
+        "artifact_tags of artifacts that are not in it",
+    ),
+    "text that is not UTF-8": (
+        lambda m: edit(m, "artifact_tags", lambda r: r.update(v="\ud800")),
+        "impossible artifact_tags.v",
+    ),
+    "a set of others": (
+        lambda m: edit(m, "input_set_members", lambda r: r.update(artifact_id=NOBODY)),
+        "is not what it is named by",
+    ),
+    "a member of a set twice": (
+        lambda m: twice(m, "input_set_members"),
+        "is not what it is named by",
+    ),
+    "lineage to nowhere": (
+        lambda m: edit(m, "lineage", lambda r: r.update(input_artifact_id=NOBODY)),
+        f"needs '{NOBODY}'",
+    ),
+    "lineage to a set of nowhere": (
+        lambda m: edit(
+            m, "lineage", lambda r: r.update(input_artifact_id=None, input_set_id=NOBODY)
+        ),
+        f"needs '{NOBODY}'",
+    ),
+    "lineage to two things": (two_kinds_of_input, "lineage to nothing"),
+    "lineage to the future": (
+        lambda m: edit(m, "lineage", lambda r: r.update(publication_id=1)),
+        "made from a later one",
+    ),
+    "lineage of no publication": (
+        lambda m: edit(m, "lineage", lambda r: r.update(publication_id=10**6)),
+        "lineage of nothing",
+    ),
+    "lineage in a role of its own": (
+        lambda m: edit(m, "lineage", lambda r: r.update(role="stolen")),
+        "lineage of nothing",
+    ),
+    "publications out of order": (lambda m: in_turn(m, "publications"), "not in order"),
+    "an artifact nobody published": (
+        lambda m: without(m, "publications"),
+        "publications are not those of its artifacts",
+    ),
+    "a first publication of what was there": (
+        lambda m: edit(m, "publications", lambda r: r.update(deduped=True)),
+        "which publications were first",
+    ),
+    "params that are a list": (
+        lambda m: edit(m, "publications", lambda r: r.update(params_json="[1]")),
+        "impossible publications.params_json",
+    ),
+    "params that are no JSON": (
+        lambda m: edit(m, "publications", lambda r: r.update(params_json="{")),
+        "is no JSON",
+    ),
+    "a tombstone that nobody set": (
+        lambda m: without(m, "tombstones"),
+        "tombstones are not those of its artifacts",
     ),
 }
 
@@ -252,9 +422,10 @@ def test_a_hostile_bundle_is_refused_as_a_whole(
 ) -> None:
     export_bundle(source, everything(source), memory_path / "all.tar")
     members = unpacked(memory_path / "all.tar")
-    HOSTILE[what](members)
+    change, says = HOSTILE[what]
+    change(members)
 
-    with pytest.raises(QuantlabError) as refused:
+    with pytest.raises(QuantlabError, match=says) as refused:
         import_bundle(target, packed(members, memory_path / "hostile.tar"))
 
     assert "\n" not in str(refused.value)
@@ -301,8 +472,11 @@ def test_what_is_cut_short_too_big_or_no_tar_is_refused(
     cut = memory_path / "cut.tar"
     for size in (0, 100, 512, 5_000, whole.stat().st_size - 11_000):
         cut.write_bytes(whole.read_bytes()[:size])
-        with pytest.raises(IntegrityError):
+        with pytest.raises(IntegrityError, match="is cut short"):
             import_bundle(target, cut)
+    cut.write_bytes(whole.read_bytes().replace(b"bundle.json", b"bundle.jsom", 1))
+    with pytest.raises(IntegrityError, match="a header is damaged"):
+        import_bundle(target, cut)
     cut.write_bytes(b"x" * 4096)
     with pytest.raises(IntegrityError, match="no tar file"):
         import_bundle(target, cut)
@@ -310,6 +484,18 @@ def test_what_is_cut_short_too_big_or_no_tar_is_refused(
         import_bundle(target, whole, max_file_bytes=100)
     with pytest.raises(NotFound, match="no bundle at"):
         import_bundle(target, memory_path / "absent.tar")
+    nothing_came(target)
+
+
+def test_a_file_that_is_in_it_twice_is_refused(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    export_bundle(source, everything(source), memory_path / "all.tar")
+    members = list(unpacked(memory_path / "all.tar").items())
+    again = next(member for member in members if member[0].endswith(".parquet"))
+
+    with pytest.raises(IntegrityError, match=f"{again[0]}' is in it twice"):
+        import_bundle(target, packed([*members, again], memory_path / "twice.tar"))
     nothing_came(target)
 
 
