@@ -130,8 +130,7 @@ def normalise_files(raw: pl.DataFrame, files: int) -> list[NormalisedCandles]:
         "interval_s",
         pl.col("ts_us").cast(UTC_US).alias("ts"),
         *PRICE_COLUMNS,
-        # -0.0 and 0.0 are one volume: else a duplicate would look like a conflict.
-        (pl.col("volume").fill_nan(None) + 0.0).alias("volume"),
+        pl.col("volume").fill_nan(None),
         "row_number",
     )
     candles = one_candle_a_time(valid)

@@ -209,13 +209,15 @@ class TestRows:
         assert result.candles["volume"].to_list() == [0.0, 8.0]
         assert result.counts == CandleCounts(rows=4, candles=2, conflicts=2)
 
-    def test_a_zero_has_no_sign(self) -> None:
+    def test_volumes_of_zero_are_one_volume_whatever_their_sign(self) -> None:
         at = str(NOON + 300)
 
-        result = normalised([(str(NOON), *FLAT), *((at, *FLAT[:4], v) for v in ("-0", "0"))])
+        for volumes in (("-0", "0"), ("0", "-0")):
+            rows = [(str(NOON), *FLAT), *((at, *FLAT[:4], volume) for volume in volumes)]
+            result = normalised(rows)
 
-        assert [str(volume) for volume in result.candles["volume"]] == ["0.0", "0.0"]
-        assert result.counts == CandleCounts(rows=3, candles=2, duplicates=1)
+            assert result.candles["volume"].to_list() == [0.0, 0.0]
+            assert result.counts == CandleCounts(rows=3, candles=2, duplicates=1)
 
     def test_a_refused_row_never_beats_a_valid_one(self) -> None:
         at = str(NOON + 300)

@@ -1,8 +1,10 @@
 """Windows around calls, the keys of slices, and their grades."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,11 +13,13 @@ from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices.slices import (
+    Grading,
     SliceQuality,
     SliceWindow,
     iso_utc,
     plan_slices,
     slice_key,
+    slice_quality,
     slice_tags,
     windows_of,
 )
@@ -40,6 +44,21 @@ def alerts(*rows: tuple[str, str, str | None, datetime]) -> pl.DataFrame:
         },
         orient="row",
     )
+
+
+def candles(minutes: Sequence[int], volumes: Sequence[float | None] | None = None) -> pa.Table:
+    """Five-minute candles, at minutes after 13:00."""
+    prices = [1.0] * len(minutes)
+    columns = {
+        "token_address": [EVM] * len(minutes),
+        "chain": ["evm"] * len(minutes),
+        "token_chain": ["bsc"] * len(minutes),
+        "interval_s": [300] * len(minutes),
+        "ts": [at(13, minute) for minute in minutes],
+        **dict.fromkeys(("open", "high", "low", "close"), prices),
+        "volume": volumes or [None] * len(minutes),
+    }
+    return pa.table(columns, schema=OHLCV_SLICE.schema)
 
 
 def test_one_window_a_token_from_before_its_first_call_to_after_its_last() -> None:
@@ -121,6 +140,61 @@ def test_keys_give_the_windows_back() -> None:
     ]
     with pytest.raises(ValidationFailed, match="does not match"):
         windows_of(["day=2025-11-06"])
+
+
+@pytest.mark.parametrize(("good", "partial"), [(1.0, 1.0), (0.9, 0.9), (0.5, 1e-9)])
+def test_grades_may_begin_anywhere_above_nothing(good: float, partial: float) -> None:
+    grading = Grading(good, partial)
+
+    whole = SliceQuality(expected=10, actual=10, traded=0, gaps=0, grading=grading)
+    empty = SliceQuality(expected=10, actual=0, traded=0, gaps=1, grading=grading)
+
+    assert (whole.grade, empty.grade) == ("good", "poor")
+
+
+@pytest.mark.parametrize(("good", "partial"), [(0.9, 0.0), (0.8, 0.9), (1.01, 0.5), (0.5, -0.1)])
+def test_impossible_grades_are_refused(good: float, partial: float) -> None:
+    with pytest.raises(ValidationFailed, match="good is not less than partial"):
+        Grading(good, partial)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "gaps"),
+    [
+        (range(0, 60, 5), 0),
+        (range(5, 60, 5), 1),  # the first is missing
+        (range(0, 55, 5), 1),  # the last is missing
+        ([0, 5, 20, 25, 30, 40, 45, 50, 55], 2),
+        ([30], 2),
+        ([], 1),
+    ],
+)
+def test_a_slice_counts_the_candles_it_has_and_the_stretches_it_lacks(
+    minutes: Sequence[int], gaps: int
+) -> None:
+    quality = slice_quality(candles(minutes), 300, at(13), at(14))
+
+    assert quality == SliceQuality(expected=12, actual=len(minutes), traded=0, gaps=gaps)
+
+
+def test_a_candle_is_traded_if_its_volume_is_above_zero() -> None:
+    held = candles(range(0, 20, 5), [None, 0.0, 0.5, 3.0])
+
+    assert slice_quality(held, 300, at(13), at(14)).traded == 2
+
+
+def test_a_window_too_short_for_a_candle_has_none() -> None:
+    quality = slice_quality(candles([]), 3600, at(13), at(13))
+
+    assert (quality.expected, quality.coverage, quality.grade) == (0, 0.0, "poor")
+
+
+def test_a_coverage_is_cut_and_never_rounded_up_to_the_next_grade() -> None:
+    quality = SliceQuality(expected=10_000_000, actual=9_499_999, traded=0, gaps=1)
+
+    tags = slice_tags(Token("evm", EVM, "bsc"), 300, quality)
+
+    assert (tags["coverage"], tags["grade"]) == ("0.949999", "partial")
 
 
 @pytest.mark.parametrize(
