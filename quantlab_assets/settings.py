@@ -12,8 +12,6 @@ from typing import Final
 from quantlab_assets.domain.dsn import without_secrets
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 
-CLICKHOUSE_SCHEMES: Final = ("clickhouse", "clickhouses", "chdb")
-
 LAKE_VARIABLE: Final = "QUANTLAB_LAKE"
 DAGSTER_HOME_VARIABLE: Final = "DAGSTER_HOME"
 TYPES_VARIABLE: Final = "QUANTLAB_TYPES_MODULE"
@@ -27,12 +25,12 @@ GRADES_VARIABLE: Final = "QUANTLAB_SLICE_GRADES"
 class Settings:
     """The paths and sources of one lake; all paths are absolute.
 
-    `candles` is a folder of CSV and Parquet files, or the DSN of a ClickHouse. `dagster_home` is
-    where Dagster was told to keep its instance, None if it was told nothing. `telegram_rules` is a
-    TOML laid over the packaged rules; `pseudonym_key` names the file of the key that hides people.
-    `timezone` is the clock of exports whose times have no sure offset: `auto`, `label`, or an IANA
-    zone; what was told for one export wins.
-    `types_module` is the Python module that has the user's own artifact types. `projection_budget`
+    `candles` is a folder of CSV and Parquet files, or an address with a scheme (`lake.sources`).
+    `dagster_home` is where Dagster was told to keep its instance, None if it was told nothing.
+    `telegram_rules` is a TOML laid over the packaged rules; `pseudonym_key` names the file of the
+    key that hides people. `timezone` is the clock of exports whose times have no sure offset:
+    `auto`, `label`, or an IANA zone; what was told for one export wins.
+    `types_module` is the Python module that has the user's own types, assets and sources. `projection_budget`
     is how large the projection cache may become, such as `50GB`, before the least recently used
     projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
     ClickHouse hold candles. `slice_window_min` are the minutes a slice reaches before the first and
@@ -68,8 +66,7 @@ class Settings:
         A `lake` given here wins over `QUANTLAB_LAKE` only; a variable that names one part still
         moves that part. An empty variable counts as not set.
 
-        Raises `ValidationFailed` for a candle source that is neither a folder nor a known DSN, and
-        for text where numbers must be.
+        Raises `ValidationFailed` for text where numbers must be.
         """
         variables = os.environ if environ is None else environ
 
@@ -151,13 +148,8 @@ class Settings:
 
     @property
     def candle_inbox(self) -> Path | None:
-        """The folder of candle files; None if candles come from a database."""
+        """The folder of candle files; None if candles come from an address."""
         return self.candles if isinstance(self.candles, Path) else None
-
-    @property
-    def candle_database(self) -> str | None:
-        """The DSN of the ClickHouse that candles come from; None if they come from a folder."""
-        return self.candles if isinstance(self.candles, str) else None
 
     @property
     def candles_shown(self) -> str:
@@ -251,12 +243,4 @@ def _shares(variable: str, variables: Mapping[str, str]) -> tuple[float, ...]:
 
 
 def _candle_source(value: str) -> Path | str:
-    scheme, separator, _ = value.partition("://")
-    if not separator:
-        return _absolute(Path(value))
-    if scheme in CLICKHOUSE_SCHEMES:
-        return value
-    raise ValidationFailed(
-        f"QUANTLAB_CANDLES: {scheme}:// is not a candle source; give a folder, or a DSN that "
-        f"begins with {', '.join(f'{name}://' for name in CLICKHOUSE_SCHEMES)}"
-    )
+    return value if "://" in value else _absolute(Path(value))

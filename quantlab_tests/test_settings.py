@@ -93,11 +93,6 @@ def test_candles_may_come_from_a_clickhouse(dsn: str) -> None:
     assert settings.candle_inbox is None
 
 
-def test_another_kind_of_address_is_no_candle_source() -> None:
-    with pytest.raises(ValidationFailed, match="QUANTLAB_CANDLES: https:// is not a candle source"):
-        Settings.from_environment(environ={"QUANTLAB_CANDLES": "https://host/candles"})
-
-
 def test_the_folders_are_made_and_may_be_there_already(tmp_path: Path) -> None:
     settings = Settings.from_environment(tmp_path / "lake", environ={})
     settings.create_folders()

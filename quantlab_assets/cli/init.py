@@ -16,15 +16,17 @@ from quantlab_assets.cli.shell.command import quantlab_command
 @pass_session
 def init(session: Session) -> None:
     """Create a lake: its folders and an empty manifest. Harmless where there is one already."""
+    from quantlab_assets.lake.sources import candle_setup
+
     settings = session.settings
+    candles = candle_setup(settings)
     existed = settings.manifest.exists()
     settings.create_folders()
     session.open_lake(create=True).store.is_available()
-    candles = settings.candles_shown + ("/" if settings.candle_inbox else "")
     click.echo(f"{'Found' if existed else 'Created'} the lake {settings.lake}")
     click.echo("")
     click.echo("What to do next:")
     click.echo(f"  1. put Telegram exports (JSON or HTML) into  {settings.telegram_inbox}/")
-    click.echo(f"     and candles (CSV, Parquet) into          {candles}")
+    click.echo(f"     {candles.first_step}")
     click.echo(f"  2. quantlab ui --lake {settings.lake}       and materialise the days you want")
     click.echo(f"  3. quantlab status --lake {settings.lake}")

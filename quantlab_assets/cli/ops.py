@@ -259,9 +259,10 @@ class PublishArtifact(Request, tag="publish_artifact"):
 
     def perform(self, session: Session, lake: "Lake") -> Any:
         """See `Request`."""
+        from quantlab_assets.lake.provenance import provenance_of
+
         provenance = replace(
-            lake.provenance(self.writer_name or "quantlab ops"),
-            writer_version=self.writer_version or __version__,
+            provenance_of(self.writer_name or "quantlab ops", self.writer_version or __version__),
             params=self.params or {},
         )
         if self.git_commit is not None or self.git_dirty is not None:

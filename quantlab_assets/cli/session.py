@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.upkeep.rebuild import RebuildReport
     from quantlab_assets.domain.artifacts.type import ArtifactType
     from quantlab_assets.lake import Lake
+    from quantlab_assets.lake.sources import CandleSetup
+    from quantlab_assets.ports.candle_dataset import CandleDataset
 
 OnProgress = Callable[[int, int], None]
 """Called with how much is done, and how much there is in all."""
@@ -60,6 +62,12 @@ class Session(Invocation):
         from quantlab_assets.adapters.artifact_store.csv_table import read_csv
 
         return read_csv(path, artifact_type)
+
+    def candle_dataset(self, folder: Path) -> "CandleDataset":
+        """A folder of candles for other tools, made from slices."""
+        from quantlab_assets.adapters.candle_dataset import CandleDatasetFolder
+
+        return CandleDatasetFolder(folder)
 
     @property
     def upkeep(self) -> "Upkeep":
@@ -174,6 +182,7 @@ class Upkeep:
         """See `parquet_store.diagnosis`; needs no lake."""
         from quantlab_assets.adapters.artifact_store.store import utc_now
         from quantlab_assets.adapters.upkeep.diagnosis import diagnose
+        from quantlab_assets.lake.sources import candle_setup
 
         settings = self.session.settings
         folders = {
@@ -184,28 +193,24 @@ class Upkeep:
             "trash": settings.trash,
             "telegram inbox": settings.telegram_inbox,
         }
-        if settings.candle_inbox is not None:
-            folders["candle inbox"] = settings.candle_inbox
+        candles = candle_setup(settings)
+        if candles.inbox is not None:
+            folders["candle inbox"] = candles.inbox
         findings = diagnose(settings.manifest, folders, now=utc_now())
-        findings += self._candle_database()
+        findings += self._candles(candles)
         if any(one.level == "error" for one in findings):
             return findings
         return findings + self._stale_projections()
 
-    def _candle_database(self) -> "tuple[Finding, ...]":
+    def _candles(self, candles: "CandleSetup") -> "tuple[Finding, ...]":
         from quantlab_assets.adapters.upkeep.diagnosis import Finding
         from quantlab_assets.domain.errors import QuantlabError
-        from quantlab_assets.lake import Lake
 
-        settings = self.session.settings
-        if settings.candle_database is None:
-            return ()  # no driver is imported for nothing
         try:
-            tokens, rows = Lake(settings).candle_database.count()
+            what = candles.look()
         except QuantlabError as error:
-            return (Finding("error", str(error), "see docs/candles.md, ClickHouse"),)
-        what = f"candles come from {settings.candles_shown}: {rows} rows of {tokens} tokens"
-        return (Finding("ok", what),)
+            return (Finding("error", str(error), candles.advice),)
+        return () if what is None else (Finding("ok", what),)
 
     def _stale_projections(self) -> "tuple[Finding, ...]":
         from quantlab_assets.adapters.upkeep.diagnosis import Finding

@@ -17,7 +17,6 @@ from quantlab_assets.adapters.artifact_store.store import utc_now
 from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.adapters.candle_folder.source import SUFFIXES as CANDLE_SUFFIXES
 from quantlab_assets.adapters.candle_folder.source import FileCheck
-from quantlab_assets.adapters.code_provenance import code_state, environment
 from quantlab_assets.adapters.inbox_folder import files_in
 from quantlab_assets.adapters.telegram.export_folder import export_files, group_of
 from quantlab_assets.adapters.upkeep.audit import AuditReport, audit
@@ -29,6 +28,8 @@ from quantlab_assets.defs.partitions import UNPARTITIONED
 from quantlab_assets.domain.artifacts.records import Provenance
 from quantlab_assets.handlers.projections import RESEARCH_PROJECTION
 from quantlab_assets.lake import Lake, open_lake
+from quantlab_assets.lake.provenance import provenance_of
+from quantlab_assets.lake.sources import FolderCandles
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.candle_source import CandleSource
 from quantlab_assets.ports.inbox import InboxFile
@@ -87,22 +88,22 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         It has no exports if the file cannot be used.
         """
-        return self.lake.exports(skip_refused=True, only={path})
+        return self.lake.ingestion.exports(skip_refused=True, only={path})
 
     def candle_files(self) -> list[InboxFile] | None:
         """What lies in the candle inbox now, unopened; None if candles come from a database."""
-        inbox = self.lake.settings.candle_inbox
+        inbox = self.lake.ingestion.candles.inbox
         return None if inbox is None else files_in(inbox, CANDLE_SUFFIXES)
 
     def candle_source(self) -> CandleSource:
         """Where candles come from, looked at afresh, as it is when a step starts."""
-        return self.lake.open_candle_source()
+        return self.lake.ingestion.candles.open()
 
     def candle_folder(self) -> CandleFolder:
         """The candle inbox, looked at afresh. There must be one."""
-        inbox = self.lake.settings.candle_inbox
-        assert inbox is not None
-        return CandleFolder(inbox, self.lake.settings.candle_index)
+        candles = self.lake.ingestion.candles
+        assert isinstance(candles, FolderCandles)
+        return candles.open()
 
     def frames(
         self, asset: str, artifact_type: str, partitions: list[str] | None = None
@@ -130,16 +131,11 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def provenance(self, context: dg.AssetExecutionContext, asset: str) -> Provenance:
         """Who writes: the asset, its code version, the run, the step, the code and environment."""
         key = dg.AssetKey.from_user_string(asset)
-        code = code_state()
-        return Provenance(
-            writer_name=asset,
-            writer_version=context.assets_def.code_versions_by_key.get(key) or "0",
+        return provenance_of(
+            asset,
+            context.assets_def.code_versions_by_key.get(key) or "0",
             run_id=context.run.run_id,
             step=context.assets_def.op.name,
-            git_commit=code.git_commit,
-            git_dirty=code.git_dirty,
-            git_diff_hash=code.git_diff_hash,
-            environment=environment(),
         )
 
     def audit(self, fraction: float) -> AuditReport:

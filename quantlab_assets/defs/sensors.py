@@ -126,7 +126,7 @@ def candle_tick(
             refused.append(RefusedFile(file, reason))
         elif check is not None and check.source is not None and check.source.size == file.size:
             named[file] = check
-    store, window = lake.lake.store, lake.lake.slice_window
+    store, window = lake.lake.store, lake.lake.measures.slice_window
     compared: dict[date, bool] = {}
     for number, (file, check) in enumerate(named.items()):
         if number and clock() > stop:
@@ -157,7 +157,7 @@ def _result(
 ) -> dg.SensorResult:
     for refusal in decision.refused:
         path = f"{inbox}/{refusal.file.path}"
-        lake.lake.file_quarantine.record(path, refusal.reason)
+        lake.lake.ingestion.file_quarantine.record(path, refusal.reason)
         context.log.warning(f"{path} is left out: {refusal.reason}")
     requests = [
         dg.RunRequest(run_key=each.run_key, tags=day_range_tags(each.first, each.last))

@@ -162,7 +162,7 @@ def newly_stale(
 )
 def superseded_inputs(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
     """One look at the ledger."""
-    news, told = newly_stale(lake.lake.tracker, json.loads(context.cursor or "{}"))
+    news, told = newly_stale(lake.lake.experiments.tracker, json.loads(context.cursor or "{}"))
     events = [
         dg.AssetObservation(
             REPORT,

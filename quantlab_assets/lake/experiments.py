@@ -18,25 +18,39 @@ from quantlab_assets.domain.experiments.records import (
     looks_like_id,
 )
 from quantlab_assets.domain.experiments.strategy import Strategy
+from quantlab_assets.lake.provenance import provenance_of
 
 if TYPE_CHECKING:
+    from quantlab_assets.adapters.artifact_store import ParquetStore
+    from quantlab_assets.adapters.manifest.ledger import ExperimentLedger
     from quantlab_assets.domain.experiments.reproduction import Reproduction
     from quantlab_assets.handlers.experiments.check_lookahead import LookaheadCheck
     from quantlab_assets.handlers.experiments.execute import ExecutedExperiment
     from quantlab_assets.handlers.experiments.rerun import RerunExperiment
     from quantlab_assets.handlers.experiments.strategies import NamedStrategy
-    from quantlab_assets.lake.lake import Lake
+    from quantlab_assets.ports.projection_builder import ProjectionBuilder
 
 
 class Experiments:
     """The experiments of a lake: the ledger's questions, and what changes it.
 
     Wherever an experiment is named, `exp-` and 8 digits of its id will do if no other begins so,
-    and so will its name if no other has it.
+    and so will its name if no other has it. `tracker` is the `ExperimentTracker` below;
+    `projections` gives the builder once something is executed, `ledger_file` is where `project`
+    writes.
     """
 
-    def __init__(self, lake: "Lake") -> None:
-        self._lake = lake
+    def __init__(
+        self,
+        store: "ParquetStore",
+        tracker: "ExperimentLedger",
+        projections: "Callable[[], ProjectionBuilder]",
+        ledger_file: Path,
+    ) -> None:
+        self._store = store
+        self.tracker = tracker
+        self._projections = projections
+        self._ledger_file = ledger_file
 
     def create(
         self,
@@ -58,8 +72,8 @@ class Experiments:
         from quantlab_assets.simulation import engine_version
 
         record, _ = create_experiment(
-            self._lake.store,
-            self._lake.tracker,
+            self._store,
+            self.tracker,
             name=name,
             strategy=strategy
             if isinstance(strategy, Strategy)
@@ -70,7 +84,7 @@ class Experiments:
             params=params or {},
             min_coverage=min_coverage,
             engine_version=engine_version(),
-            provenance=self._lake.provenance("create_experiment"),
+            provenance=provenance_of("create_experiment"),
         )
         return record
 
@@ -89,11 +103,11 @@ class Experiments:
         from quantlab_assets.handlers.experiments.execute import execute_experiment
 
         return execute_experiment(
-            self._lake.store,
-            self._lake.projections,
-            self._lake.tracker,
+            self._store,
+            self._projections(),
+            self.tracker,
             self.resolve_id(experiment_id),
-            provenance=self._lake.provenance("execute_experiment"),
+            provenance=provenance_of("execute_experiment"),
             take_over=take_over,
             keep_projection=keep_projection,
             on_progress=on_progress,
@@ -104,7 +118,7 @@ class Experiments:
 
         Raises `NotFound`, `Conflict` if it has ended already.
         """
-        return self._lake.tracker.update_status(
+        return self.tracker.update_status(
             self.resolve_id(experiment_id), "cancelled", error="cancelled by request"
         )
 
@@ -121,12 +135,12 @@ class Experiments:
         from quantlab_assets.simulation import engine_version
 
         rerun = rerun_experiment(
-            self._lake.store,
-            self._lake.tracker,
+            self._store,
+            self.tracker,
             self.resolve_id(experiment_id),
             engine_version=engine_version(),
             reselect=reselect,
-            provenance=self._lake.provenance("create_experiment"),
+            provenance=provenance_of("create_experiment"),
         )
         if not execute or rerun.unchanged:
             return rerun
@@ -139,9 +153,7 @@ class Experiments:
         """
         from quantlab_assets.handlers.experiments.reproduce import reproduce_experiment
 
-        return reproduce_experiment(
-            self._lake.store, self._lake.tracker, self.resolve_id(experiment_id)
-        )
+        return reproduce_experiment(self._store, self.tracker, self.resolve_id(experiment_id))
 
     def check_lookahead(self, experiment_id: str, *, samples: int = 100) -> "LookaheadCheck":
         """Whether any sampled decision changes with what came after it.
@@ -151,8 +163,8 @@ class Experiments:
         from quantlab_assets.handlers.experiments.check_lookahead import check_lookahead
 
         return check_lookahead(
-            self._lake.store,
-            self._lake.tracker,
+            self._store,
+            self.tracker,
             self.resolve_id(experiment_id),
             samples=samples,
         )
@@ -160,34 +172,34 @@ class Experiments:
     def get(self, experiment_id: str) -> ExperimentRecord:
         """The experiment; one whose run has died is `failed`. Raises `NotFound`."""
         self._settle()
-        return self._lake.tracker.get(self.resolve_id(experiment_id))
+        return self.tracker.get(self.resolve_id(experiment_id))
 
     def list(
         self, where: ExperimentFilter | None = None, *, limit: int | None = None
     ) -> Sequence[ExperimentRecord]:
         """Experiments, newest first; all of them unless `limit` is given."""
         self._settle()
-        return self._lake.tracker.list(where, limit=limit)
+        return self.tracker.list(where, limit=limit)
 
     def events(self, experiment_id: str) -> Sequence[ExperimentEvent]:
         """Every change of its status, with where and by which code it ran. Raises `NotFound`."""
-        return self._lake.tracker.events(self.resolve_id(experiment_id))
+        return self.tracker.events(self.resolve_id(experiment_id))
 
     def superseded_inputs(self, experiment_id: str) -> Mapping[str, str | None]:
         """The frozen inputs that were superseded, and what took the place of each."""
-        return self._lake.tracker.superseded_inputs(self.resolve_id(experiment_id))
+        return self.tracker.superseded_inputs(self.resolve_id(experiment_id))
 
     def find_by_input_artifacts(
         self, artifact_ids: Sequence[str], *, match: Literal["any", "all"] = "any"
     ) -> Sequence[ExperimentRecord]:
         """Experiments that froze any (or all) of the artifacts."""
-        return self._lake.tracker.find_by_input_artifacts(artifact_ids, match=match)
+        return self.tracker.find_by_input_artifacts(artifact_ids, match=match)
 
     def resolve_id(self, experiment_id: str) -> str:
         """The full id of what was named. Raises `NotFound`, `Conflict` if several are meant."""
         if looks_like_id(experiment_id):
-            return self._lake.tracker.resolve_id(experiment_id)
-        named = self._lake.tracker.list(ExperimentFilter(name=experiment_id), limit=6)
+            return self.tracker.resolve_id(experiment_id)
+        named = self.tracker.list(ExperimentFilter(name=experiment_id), limit=6)
         if not named:
             raise NotFound(f"no experiment {experiment_id[:80]!r}; see: quantlab experiments list")
         if len(named) > 1:
@@ -202,32 +214,30 @@ class Experiments:
         """
         from quantlab_assets.adapters.duckdb.ledger_file import project_ledger
 
-        return project_ledger(self._lake.store.database, self._lake.settings.experiment_db)
+        return project_ledger(self._store.database, self._ledger_file)
 
     def add_strategy(self, name: str, strategy: Strategy) -> "NamedStrategy":
         """Keep a strategy under a name. Raises `ValidationFailed`."""
         from quantlab_assets.handlers.experiments.strategies import add_strategy
 
-        add_strategy(
-            self._lake.store, name, strategy, provenance=self._lake.provenance("add_strategy")
-        )
+        add_strategy(self._store, name, strategy, provenance=provenance_of("add_strategy"))
         return self.strategy(name)
 
     def strategy(self, name: str) -> "NamedStrategy":
         """The strategy that has the name. Raises `NotFound`."""
         from quantlab_assets.handlers.experiments.strategies import get_strategy
 
-        return get_strategy(self._lake.store, name)
+        return get_strategy(self._store, name)
 
     def strategies(self) -> "Sequence[NamedStrategy]":
         """All named strategies, by name."""
         from quantlab_assets.handlers.experiments.strategies import list_strategies
 
-        return list_strategies(self._lake.store)
+        return list_strategies(self._store)
 
     def _settle(self) -> None:
         """Record runs that have died. Who may only read the lake sees them as running."""
         from quantlab_assets.handlers.experiments.dead_runs import settle_dead_runs
 
         with suppress(StoreUnavailable):
-            settle_dead_runs(self._lake.tracker)
+            settle_dead_runs(self.tracker)

@@ -8,6 +8,7 @@ import pytest
 
 from quantlab_assets import open_lake
 from quantlab_assets.domain.artifacts.records import PublishRequest
+from quantlab_assets.lake.provenance import provenance_of
 from quantlab_assets.ports.projection_builder import (
     ArtifactSelector,
     ProjectionRequest,
@@ -41,7 +42,7 @@ def lake_of_notes(folder: Path) -> Path:
         patch.setenv("QUANTLAB_TYPES_MODULE", "quantlab_tests.cli.own_types")
         lake = open_lake(folder / "lake", create=True)
         key = "book=lab/day=2025-05-01"
-        lake.store.publish_artifact(PublishRequest("notes", key, path, lake.provenance("a test")))
+        lake.store.publish_artifact(PublishRequest("notes", key, path, provenance_of("a test")))
         held = ProjectionTable("notes", "notes", selector=ArtifactSelector())
         lake.projections.build(ProjectionRequest((held,), "lab"))
     return folder / "lake"

@@ -302,7 +302,7 @@ def test_the_sensor_records_refusals_once_and_asks_for_one_run_a_range(watched: 
         for first, last in [("2025-11-02", "2025-11-03"), ("2025-11-08", "2025-11-09")]
     ]
     assert results[2].skip_reason.skip_message == "nothing new in the inbox"
-    (quarantined,) = watched.lake.lake.file_quarantine.list()
+    (quarantined,) = watched.lake.lake.ingestion.file_quarantine.list()
     assert quarantined.path == "telegram/a.json"
     assert quarantined.reason
 

@@ -87,24 +87,24 @@ def test_backups_are_whole_and_only_the_newest_are_kept(lake: Lake) -> None:
 def test_word_of_replaced_inputs_is_given_once_for_each_change(lake: Lake) -> None:
     publish_alerts(lake.store, Call(RUNNER, T0))
     publish_candles(lake.store, RUNNER, line(1.0, 3.0))
-    lab = Lab(lake.store, lake.projections, lake.tracker)
+    lab = Lab(lake.store, lake.projections, lake.experiments.tracker)
     experiment_id = execute(lab, create(lab)).record.experiment_id
-    assert newly_stale(lake.tracker, {}) == ({}, {})
+    assert newly_stale(lake.experiments.tracker, {}) == ({}, {})
 
     old = publish_alerts(lake.store, Call(RUNNER, T0))
     new = publish_alerts(lake.store, Call(RUNNER, T0), Call(RUNNER, T0, message=2))
-    news, cursor = newly_stale(lake.tracker, {})
+    news, cursor = newly_stale(lake.experiments.tracker, {})
     assert news == {experiment_id: {old: new}}
-    assert newly_stale(lake.tracker, cursor) == ({}, cursor)
+    assert newly_stale(lake.experiments.tracker, cursor) == ({}, cursor)
 
     newest = publish_alerts(lake.store, Call(RUNNER, T0, message=3))
-    assert newly_stale(lake.tracker, cursor)[0] == {experiment_id: {old: newest}}
+    assert newly_stale(lake.experiments.tracker, cursor)[0] == {experiment_id: {old: newest}}
 
 
 def test_the_sensor_notes_it_on_the_report_and_starts_nothing(lake: Lake) -> None:
     publish_alerts(lake.store, Call(RUNNER, T0))
     publish_candles(lake.store, RUNNER, line(1.0, 3.0))
-    lab = Lab(lake.store, lake.projections, lake.tracker)
+    lab = Lab(lake.store, lake.projections, lake.experiments.tracker)
     experiment_id = execute(lab, create(lab)).record.experiment_id
     publish_alerts(lake.store, Call(RUNNER, T0, message=2))
     resources = {"lake": LakeResource(root=str(lake.settings.lake))}

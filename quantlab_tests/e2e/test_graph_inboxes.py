@@ -62,7 +62,7 @@ def test_files_dropped_into_the_inboxes_become_the_same_artifacts_as_in_the_demo
         assert first.is_success
         # The export has messages of the 6th, the 7th and the 9th; the day before each runs too.
         assert days(first) == ("ingestion", "2025-11-05", "2025-11-09")
-        refused = {each.path for each in lake.file_quarantine.list()}
+        refused = {each.path for each in lake.ingestion.file_quarantine.list()}
         assert refused == {"telegram/shopping.json", "candles/AFC_0xB83D4c_ethereum.csv"}
 
         (telegram / "again.json").write_bytes(export)

@@ -22,7 +22,7 @@ def test_trades_lead_down_to_the_hashes_of_the_raw_files(
     demo_lake: Path, demo_answer: dict[str, object]
 ):
     lake = open_lake(demo_lake)
-    trades = lake.tracker.get(str(demo_answer["experimentId"])).outputs["trades"]
+    trades = lake.experiments.tracker.get(str(demo_answer["experimentId"])).outputs["trades"]
     lineage = lake.store.get_lineage(trades)
     raw = {edge.source.sha256 for edge in lineage.sources}
     sample = sample_path()
@@ -45,7 +45,7 @@ def test_an_experiment_in_the_graph_depends_on_what_it_froze_and_on_nothing_newe
     shutil.copytree(demo_lake, tmp_path / "lake")
     lake = open_lake(tmp_path / "lake")
     experiment = str(demo_answer["experimentId"])
-    record = lake.tracker.get(experiment)
+    record = lake.experiments.tracker.get(experiment)
     frozen = {
         artifact.artifact_id
         for kind in ("alerts_v1", "ohlcv_slice_v2")

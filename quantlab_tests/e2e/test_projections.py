@@ -46,7 +46,7 @@ def lake(folder: Path) -> Lake:
 @pytest.fixture
 def own(folder: Path, lake: Lake, tmp_path: Path) -> Path:
     """A lake with its research projection, to do anything to."""
-    lake.research()
+    lake.queries.research()
     return shutil.copytree(folder, tmp_path / "lake")
 
 

@@ -4,14 +4,17 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import ModuleType
 
 import polars as pl
 import pytest
 
 import quantlab_assets
+import quantlab_assets.simulation
 from quantlab_assets import open_lake
 from quantlab_assets.domain.errors import IntegrityError, NotFound, ValidationFailed
 from quantlab_assets.lake import Lake
+from quantlab_assets.settings import Settings
 
 NOVEMBER = (datetime(2025, 11, 1, tzinfo=UTC), datetime(2025, 12, 1, tzinfo=UTC))
 
@@ -135,8 +138,41 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_public_names_are_there():
-    for name in quantlab_assets.__all__:
-        assert getattr(quantlab_assets, name) is not None
+@pytest.mark.parametrize("package", [quantlab_assets, quantlab_assets.simulation])
+def test_what_can_be_imported_is_what_dir_shows(package: ModuleType):
+    assert dir(package) == sorted(package.__all__)
+    for name in dir(package):
+        assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
-        _ = quantlab_assets.no_such_name
+        _ = package.no_such_name
+
+
+def test_tab_completion_offers_the_nouns_and_no_plumbing(lake: Lake):
+    offered = [name for name in dir(lake) if not name.startswith("_")]
+    assert offered == sorted(
+        [
+            "store",
+            "projections",
+            "experiments",
+            "alerts",
+            "candles",
+            "trades",
+            "metrics",
+            "curves",
+            "sql",
+        ]
+    )
+    for name in offered:
+        assert getattr(type(lake), name).__doc__, name
+
+
+def test_an_unknown_kind_of_candle_source_is_refused_before_anything_is_made(tmp_path: Path):
+    settings = Settings.from_environment(
+        tmp_path / "lake", {"QUANTLAB_CANDLES": "https://host/candles"}
+    )
+    known = "a folder, or a DSN that begins with clickhouse://, clickhouses://, chdb://"
+    with pytest.raises(
+        ValidationFailed, match=f"QUANTLAB_CANDLES: https:// is not a candle source; give {known}"
+    ):
+        open_lake(settings, create=True)
+    assert not settings.lake.exists()

@@ -73,7 +73,7 @@ def export(
     extra: dict[str, Any] = {}
     if experiment is not None:
         record = lake.experiments.get(experiment)
-        extra[f"{EXPERIMENTS}{record.experiment_id}"] = lake.tracker.to_document(
+        extra[f"{EXPERIMENTS}{record.experiment_id}"] = lake.experiments.tracker.to_document(
             record.experiment_id
         )
         chosen += [*record.definition.input_ids, *sorted(record.outputs.values())]
@@ -120,7 +120,7 @@ def import_(session: Session, source: Path, max_file_bytes: int, output_format: 
     """Take in a bundle, as a whole or not at all. Every hash in it is verified first."""
     with progress_bar("verifying and importing"):
         report = session.upkeep.import_bundle(source, max_file_bytes=max_file_bytes)
-    tracker = session.open_lake().tracker
+    tracker = session.open_lake().experiments.tracker
     for name, held in sorted(report.extra.items()):
         if name.startswith(EXPERIMENTS) and tracker.adopt(held):
             say(f"added experiment {name.removeprefix(EXPERIMENTS)}")

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -101,11 +100,13 @@ def publish(
     then what is published is stored, and superseded by it. Content that is there already is not
     written again, only the event is recorded.
     """
+    from quantlab_assets.lake.provenance import provenance_of
+
     lake = session.open_lake()
     expected: str | None | Unset = UNSET
     if expected_active is not None:
         expected = None if expected_active == NOTHING else lake.store.resolve_id(expected_active)
-    provenance = replace(lake.provenance(writer), writer_version=writer_version or __version__)
+    provenance = provenance_of(writer, writer_version or __version__)
     with progress_bar("publishing"):
         result, data_hash = publish_file(
             session,

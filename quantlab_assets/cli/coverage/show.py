@@ -89,5 +89,5 @@ def show(
     if page is not None:
         from quantlab_assets.cli.coverage.heat_map import write_heat_map
 
-        write_heat_map(heat_map(summary, horizon), lake.grading, page)
+        write_heat_map(heat_map(summary, horizon), lake.measures.grading, page)
         say(f"heat map in {page}")

@@ -161,7 +161,7 @@ def _refused_candles(lake: "Lake") -> list[Record]:
 
     return [
         {"file": refused.source.name, **row}
-        for refused in lake.candle_source.rejects()
+        for refused in lake.ingestion.candle_source.rejects()
         for row in refused.rows.group_by("error_code")
         .agg(pl.len().alias("rows"), pl.col("error_reason").min())
         .sort("error_code")

@@ -81,7 +81,7 @@ def _run(session: Session) -> Findings:
 def _check_self_contained(settings: Settings) -> None:
     """The sample must never end up in anybody's real inbox or manifest."""
     strays = [str(one) for one in settings.folders() if not one.is_relative_to(settings.lake)]
-    if settings.candle_database is not None:
+    if settings.candle_inbox is None:
         strays.append(settings.candles_shown)
     if strays:
         raise ValidationFailed(
@@ -121,7 +121,7 @@ def _fill_inboxes(settings: Settings) -> None:
 
 def _days_to_ingest(lake: "Lake") -> list[date]:
     """The UTC days that the exports in the inbox have messages of."""
-    days = {day for export in lake.alert_source.exports() for day in export.days}
+    days = {day for export in lake.ingestion.alert_source.exports() for day in export.days}
     if not days:
         raise ValidationFailed(
             f"no export in {lake.settings.telegram_inbox} has a message; remove what is "
@@ -131,7 +131,7 @@ def _days_to_ingest(lake: "Lake") -> list[date]:
 
 
 def _check_candle_files(lake: "Lake") -> None:
-    for rejected in lake.candle_source.rejects():
+    for rejected in lake.ingestion.candle_source.rejects():
         refused = rejected.rows.filter(rejected.rows["row_number"] == 0).to_dicts()
         for row in refused:
             if row["error_code"] in NO_CANDLE_FILE:

@@ -114,7 +114,7 @@ def _execute(session: Session, lake: "Lake", record: ExperimentRecord, *, take_o
     elif record.status == "running":
         from quantlab_assets.handlers.experiments.dead_runs import running_elsewhere
 
-        raise Conflict(running_elsewhere(lake.tracker, record))
+        raise Conflict(running_elsewhere(lake.experiments.tracker, record))
     if record.status == "failed":
         say(f"resuming: {(record.error or 'the last run failed').splitlines()[0]}")
     _materialize(session, lake.assets.of(group="experiments"), name)

@@ -61,7 +61,7 @@ def candles(
     if not dry_run:
         lake.store.is_available()  # makes the manifest of a new lake
     with show_progress() as progress:
-        reader, target = lake.candle_intake(paths, dry_run=dry_run)
+        reader, target = lake.ingestion.candles.intake(paths, dry_run=dry_run)
         found = ingest_candles(reader, target, progress.say)
     where = session.settings.candles_shown
     for given, _ in found.files:

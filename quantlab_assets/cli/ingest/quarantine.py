@@ -122,7 +122,7 @@ def show_quarantined(session: Session, row_id: str, raw: bool, output_format: Fo
     rows = with_ids(_found(lake, None, None, None), [row_id])
     first = rows.row(0, named=True)
     if raw:
-        content = lake.original_bytes(first) if first["source"] is not None else None
+        content = lake.ingestion.original_bytes(first) if first["source"] is not None else None
         if content is None:
             raise ValidationFailed(
                 f"{row_id}: no original bytes are kept; a message is kept as its versions, which "
@@ -187,10 +187,11 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
     from quantlab_assets.cli.ingest.telegram import materialise_days
     from quantlab_assets.cli.shell.progress import show_progress
     from quantlab_assets.handlers.ingest.quarantine import became, leave_quarantine
+    from quantlab_assets.lake.provenance import provenance_of
 
     messages = rows.filter(pl.col("day").is_not_null())
     days = {date.fromisoformat(day) for day in messages["day"].to_list()}
-    retried = lake.read_again(rows.filter(pl.col("source").is_not_null()))
+    retried = lake.ingestion.read_again(rows.filter(pl.col("source").is_not_null()))
     outcomes: dict[str, tuple[str, str]] = {}
     readable: dict[str, list[str]] = {}
     for one in retried:
@@ -201,13 +202,13 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
         days |= with_day_before([posted])
         outcomes[one.row_id] = ("message", f"{one.message['chat_id']}:{one.message['message_id']}")
         readable.setdefault(one.row_id.partition("#")[0], []).append(one.row_id)
-    lake.take_in_again(retried)
+    lake.ingestion.take_in_again(retried)
     with show_progress() as progress, open_graph(lake.settings) as graph:
         first, last = graph.days(MESSAGES)
         inside = [each for each in sorted(days) if first <= each <= last]
         materialise_days(graph, inside, progress)
     for source, row_ids in sorted(readable.items()):
-        leave_quarantine(lake.store, source, row_ids, lake.provenance("quarantine_retry"))
+        leave_quarantine(lake.store, source, row_ids, provenance_of("quarantine_retry"))
     told = became(lake.store, messages)
     for row_id, outcome, detail in told.select("id", "outcome", "detail").iter_rows():
         outcomes[row_id] = (outcome, detail)

@@ -126,7 +126,7 @@ def _ingest(
     progress.say("copying into the inbox")
     described = []
     for one in candidates:
-        name = one.take(lake.telegram_intake)
+        name = one.take(lake.ingestion.telegram_intake)
         described.append(_described(one, name))
     with open_graph(lake.settings) as graph:
         days, left_out = _days(
@@ -159,7 +159,7 @@ def _preview(
         candidates = _read(lake, Path(spool), asked, progress)
         days, left_out = _days(candidates, asked.limits, None, _held_days(store))
         progress.say("extracting")
-        found = preview_ingestion(store, _AllOf(candidates), days, lake.rules)
+        found = preview_ingestion(store, _AllOf(candidates), days, lake.ingestion.rules)
         unreadable = _unreadable(candidates)
     return Ingestion(
         files=[_described(one, one.held_as) for one in candidates],
@@ -226,11 +226,13 @@ class _AllOf:
 def _read(lake: "Lake", spool: Path, asked: Asked, progress: Progress) -> "list[GivenExport]":
     """Read every export before anything is ingested: one that is none stops it all."""
     found = []
-    for given in lake.given_exports(asked.paths):
+    for given in lake.ingestion.given_exports(asked.paths):
         progress.say(f"reading {given.shown.name}")
         if given.note is not None:
             say(given.note)
-        one = lake.read_given(given, spool, timezone=asked.timezone, chat_id=asked.chat_id)
+        one = lake.ingestion.read_given(
+            given, spool, timezone=asked.timezone, chat_id=asked.chat_id
+        )
         if asked.chat_id is not None and not given.is_html:
             _check_chat(one, asked.chat_id)
         for warning in warnings_of(one.export.reading):

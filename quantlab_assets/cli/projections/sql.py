@@ -92,7 +92,7 @@ def sql(
     text = None if talking else _script(query, script)
     lake = session.open_lake()
     named = _built(lake, projection_id)
-    with lake.query_session(named, timeout_s=timeout_s) as asked:
+    with lake.queries.session(named, timeout_s=timeout_s) as asked:
         if text is None:
             talk(asked, named, output_format, limit)
             return
@@ -155,7 +155,7 @@ def _built(lake: Lake, projection_id: str | None) -> str:
     began, started = time.monotonic(), datetime.now(UTC)
     if projection_id in (None, RESEARCH_PROJECTION):
         with progress_bar("building research"):
-            projection = lake.research()
+            projection = lake.queries.research()
     elif lake.projections.exists(projection_id):
         held = {one.projection_id: one for one in lake.projections.list()}.get(projection_id)
         if held is not None and held.stale:

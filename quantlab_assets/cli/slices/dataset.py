@@ -68,7 +68,7 @@ def export_dataset(session: Session, buckets: int, out: Path | None, output_form
     from quantlab_assets.handlers.slices.dataset import export_dataset as export
 
     with progress_bar("slices") as progress:
-        found = export(lake.store, lake.candle_dataset(folder), buckets, progress)
+        found = export(lake.store, session.candle_dataset(folder), buckets, progress)
     content = found.content
     record = {
         "folder": content.folder,

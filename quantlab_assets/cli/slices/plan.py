@@ -65,7 +65,13 @@ def plan(session: Session, first: date | None, last: date | None, output_format:
         say(NO_CALLS)
     records = []
     with progress_bar("looking at candles") as progress:
-        planned = plan_export(lake.store, lake.candle_source, days, lake.slice_window, lake.grading)
+        planned = plan_export(
+            lake.store,
+            lake.ingestion.candle_source,
+            days,
+            lake.measures.slice_window,
+            lake.measures.grading,
+        )
         for done, found in enumerate(planned):
             progress(done + 1, len(days))
             records += [

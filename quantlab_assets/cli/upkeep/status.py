@@ -20,7 +20,6 @@ from quantlab_assets.cli.shell.output import (
     write_records,
     write_table,
 )
-from quantlab_assets.settings import Settings
 
 ARTIFACT_COLUMNS = (
     Column("artifact_type"),
@@ -53,7 +52,13 @@ def status(session: Session, output_format: Format) -> None:
 
 
 def _status(session: Session) -> dict[str, Any]:
+    from quantlab_assets.lake.sources import candle_setup
+
     settings = session.settings
+    candles = candle_setup(settings)
+    inboxes = {"telegram": settings.telegram_inbox}
+    if candles.inbox is not None:
+        inboxes["candles"] = candles.inbox
     if not settings.manifest.exists():
         artifacts: list[dict[str, Any]] = []
         experiments: dict[str, int] = {}
@@ -69,8 +74,8 @@ def _status(session: Session) -> dict[str, Any]:
         "artifacts": artifacts,
         "experiments": experiments,
         "newest_alert_day": newest.date() if newest else None,
-        "inboxes": _inboxes(settings),
-        "candle_database": None if settings.candle_database is None else settings.candles_shown,
+        "inboxes": {name: _inbox(folder) for name, folder in inboxes.items()},
+        "candle_database": candles.shown if candles.inbox is None else None,
         "disk": {
             "artifacts": sum(count["bytes"] for count in artifacts),
             "manifest": _bytes_under(settings.manifest),
@@ -79,13 +84,6 @@ def _status(session: Session) -> dict[str, Any]:
             "trash": _bytes_under(settings.trash),
         },
     }
-
-
-def _inboxes(settings: Settings) -> dict[str, dict[str, Any]]:
-    inboxes: dict[str, dict[str, Any]] = {"telegram": _inbox(settings.telegram_inbox)}
-    if settings.candle_inbox is not None:
-        inboxes["candles"] = _inbox(settings.candle_inbox)
-    return inboxes
 
 
 def _inbox(folder: Path) -> dict[str, Any]:

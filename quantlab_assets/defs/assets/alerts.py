@@ -37,7 +37,7 @@ def alert_extraction(
         dates = [date.fromisoformat(day) for day in batch]
         wanted = sorted(day.isoformat() for day in with_day_after(dates))
         messages = telegram_messages.read(wanted)
-        extracted = alerts_of_days(dates, messages, lake.lake.rules)
+        extracted = alerts_of_days(dates, messages, lake.lake.ingestion.rules)
         found.update({day.isoformat(): alerts for day, alerts in extracted.items()})
 
     def extracted(day: str) -> DayAlerts:

@@ -29,7 +29,8 @@ def ohlcv_slices(
     with a reason; the grade of each slice is a tag.
     """
     source = lake.candle_source()
-    window, grading = lake.lake.slice_window, lake.lake.grading
+    measures = lake.lake.measures
+    window, grading = measures.slice_window, measures.grading
 
     def slices(day: date) -> PartitionOutput:
         return slices_of_day(day, alerts.require(day.isoformat()), source, window, grading)

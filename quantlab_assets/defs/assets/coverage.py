@@ -59,8 +59,8 @@ def coverage_analysis(
             slices,
             _newest(store, ohlcv_slices, name),
             windows=windows_of(a.logical_key for a in ohlcv_slices.artifacts(name)),
-            horizons=lake.lake.coverage_horizons,
-            grading=lake.lake.grading,
+            horizons=lake.lake.measures.horizons,
+            grading=lake.lake.measures.grading,
         )
 
     yield from selected_outputs(
@@ -82,7 +82,9 @@ def coverage_summary(
     The heat map shows it by caller and month, the worst covered caller first.
     """
     output = summarise_coverage(alert_forward_coverage)
-    return dg.MaterializeResult(value=output, metadata=_heat_map(output, lake.lake.grading))
+    return dg.MaterializeResult(
+        value=output, metadata=_heat_map(output, lake.lake.measures.grading)
+    )
 
 
 def _heat_map(output: PartitionOutput, grading: Grading) -> dict[str, dg.MarkdownMetadataValue]:

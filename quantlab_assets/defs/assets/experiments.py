@@ -47,7 +47,7 @@ def experiment_execution(
     executed = execute_experiment(
         opened.store,
         opened.projections,
-        opened.tracker,
+        opened.experiments.tracker,
         context.partition_key,
         provenance=lake.provenance(context, TRADES),
     )

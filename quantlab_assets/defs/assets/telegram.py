@@ -26,7 +26,8 @@ def telegram_messages(
     Grows: the union of what the lake holds and what the exports in the inbox bring, whatever the
     order in which they came. Nothing that was once seen is lost, also if a later export lacks it.
     """
-    source, rules, key = lake.lake.readable_exports, lake.lake.rules, lake.lake.pseudonyms
-    fingerprint = None if key is None else key.fingerprint
-    ingest = partial(messages_of_day, source, rules=rules, pseudonym_key=fingerprint)
+    inbox = lake.lake.ingestion
+    source, people = inbox.readable_exports, inbox.pseudonyms
+    key = None if people is None else people.fingerprint
+    ingest = partial(messages_of_day, source, rules=inbox.rules, pseudonym_key=key)
     return day_by_day(context, ingest)

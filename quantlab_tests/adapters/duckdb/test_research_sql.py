@@ -110,7 +110,7 @@ def test_the_candles_that_count_are_those_of_the_simulation(seed: int, lab: Lab)
 
 def test_they_are_those_of_the_lakes_own_candles(tmp_path: Path) -> None:
     lake = open_lake(tmp_path / "lake", create=True)
-    publish_market(Lab(lake.store, lake.projections, lake.tracker), 3)
+    publish_market(Lab(lake.store, lake.projections, lake.experiments.tracker), 3)
     merged = lake.sql("FROM ohlcv ORDER BY chain, token_address, ts")
     assert merged.height > 20
     for (mint,), found in merged.partition_by("token_address", as_dict=True).items():
@@ -127,7 +127,7 @@ def test_one_address_on_two_networks_is_two_tokens(lab: Lab) -> None:
 
 def test_the_lakes_own_candles_keep_networks_apart_as_the_table_does(tmp_path: Path) -> None:
     lake = open_lake(tmp_path / "lake", create=True)
-    lab = Lab(lake.store, lake.projections, lake.tracker)
+    lab = Lab(lake.store, lake.projections, lake.experiments.tracker)
     publish_slice(lab, EVM, 60, [T0, T0 + MINUTE], [1.0, 1.5], [1.0, 1.0], network="bsc")
     publish_slice(lab, EVM, 60, [T0], [2.0], [9.0], network="base")
     publish_slice(lab, EVM, 60, [T0], [3.0], [99.0])

@@ -16,6 +16,7 @@ from quantlab_assets.cli.main import main
 from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.telegram.frames import frame_schema, table_of
+from quantlab_assets.lake.provenance import provenance_of
 from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL
 
 MIDNIGHT = int(datetime(2025, 11, 8, tzinfo=UTC).timestamp())
@@ -288,5 +289,5 @@ def _quarantine_a_record_that_reads_today(lake: Path) -> None:
     table = table_of(pl.DataFrame([row], schema=frame_schema(ALERTS_QUARANTINE)), ALERTS_QUARANTINE)
     key = ALERTS_QUARANTINE.key(source="f" * 16)
     opened.store.publish_artifact(
-        PublishRequest(ALERTS_QUARANTINE.name, key, table, opened.provenance("test"))
+        PublishRequest(ALERTS_QUARANTINE.name, key, table, provenance_of("test"))
     )

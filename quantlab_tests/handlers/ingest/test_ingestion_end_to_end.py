@@ -20,6 +20,7 @@ from quantlab_assets.handlers.ingest.alerts import alerts_of_days
 from quantlab_assets.handlers.ingest.messages import check_pseudonym_key, messages_of_day
 from quantlab_assets.handlers.publish_partition import PublishedPartition, publish_partition
 from quantlab_assets.lake import Lake
+from quantlab_assets.lake.provenance import provenance_of
 from quantlab_assets.settings import Settings
 from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL
 
@@ -67,20 +68,18 @@ def put(lake: Path, names: Sequence[str]) -> None:
 
 def ingest(lake: Lake, days: Sequence[date] = DAYS) -> list[PublishedPartition]:
     """What the graph does for the days, without Dagster."""
-    source = lake.exports()
-    publish = partial(
-        publish_partition, lake.store, inputs=tuple, provenance=lake.provenance("test")
-    )
+    source = lake.ingestion.exports()
+    publish = partial(publish_partition, lake.store, inputs=tuple, provenance=provenance_of("test"))
     published = [
         publish(
             PartitionRef("telegram_messages", day.isoformat()),
-            messages_of_day(source, day, lake.rules),
+            messages_of_day(source, day, lake.ingestion.rules),
         )
         for day in days
     ]
     for day in days:
         both = pl.concat([messages(lake, day), messages(lake, day + timedelta(days=1))])
-        found = alerts_of_days([day], both, lake.rules)[day]
+        found = alerts_of_days([day], both, lake.ingestion.rules)[day]
         for asset, extracted in (
             ("alerts", found.alerts),
             ("alert_events", found.events),
@@ -228,12 +227,12 @@ def test_a_lake_keeps_to_one_pseudonym_key(tmp_path: Path, together: Path) -> No
         return open_lake(Settings.from_environment(tmp_path / "lake", environ=environ), create=True)
 
     first = lake("key")
-    people = first.pseudonyms
+    people = first.ingestion.pseudonyms
     assert people is not None
-    source = first.exports()
-    output = messages_of_day(source, DAY, first.rules, pseudonym_key=people.fingerprint)
+    source = first.ingestion.exports()
+    output = messages_of_day(source, DAY, first.ingestion.rules, pseudonym_key=people.fingerprint)
     ref = PartitionRef("telegram_messages", DAY.isoformat())
-    publish_partition(first.store, ref, output, inputs=tuple, provenance=first.provenance("test"))
+    publish_partition(first.store, ref, output, inputs=tuple, provenance=provenance_of("test"))
     names = messages(first, DAY)["sender_name"].unique().to_list()
     assert people.name("caller_01") in names
     assert set(names) <= {people.name("caller_01"), people.name("renamed")}
