@@ -30,13 +30,13 @@ class Settings:
     `telegram_rules` is a TOML laid over the packaged rules; `pseudonym_key` names the file of the
     key that hides people. `timezone` is the clock of exports whose times have no sure offset:
     `auto`, `label`, or an IANA zone; what was told for one export wins.
-    `types_module` is the Python module that has the user's own types, assets and sources. `projection_budget`
-    is how large the projection cache may become, such as `50GB`, before the least recently used
-    projection is disposed of. `clickhouse_mapping` is a TOML that says which table and columns of a
-    ClickHouse hold candles. `slice_window_min` are the minutes a slice reaches before the first and
-    after the last call, `coverage_horizons_h` the hours coverage is measured for, `slice_grades`
-    the shares of candles from which on they are good, and partial; empty: the defaults
-    (docs/candles.md).
+    `types_module` is the Python module that has the user's own types, assets and candle sources.
+    `projection_budget` is how large the projection cache may become, such as `50GB`, before the
+    least recently used projection is disposed of. `clickhouse_mapping` is a TOML that says which
+    table and columns of a ClickHouse hold candles. `slice_window_min` are the minutes a slice
+    reaches before the first and after the last call, `coverage_horizons_h` the hours coverage is
+    measured for, `slice_grades` the shares of candles from which on they are good, and partial;
+    empty: the defaults (docs/candles.md).
     """
 
     lake: Path
