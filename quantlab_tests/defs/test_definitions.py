@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from quantlab_assets.definitions import build_defs
+from quantlab_assets.domain.assets import ASSETS
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,6 +91,11 @@ def _first_line(text: str | None) -> str:
 
 def test_the_definitions_are_those_of_the_snapshot():
     assert described() == json.loads(SNAPSHOT.read_text())
+
+
+def test_the_graph_has_the_assets_of_the_table_and_no_others():
+    groups = {name: asset["group"] for name, asset in described()["assets"].items()}
+    assert groups == {asset.name: asset.group for asset in ASSETS}
 
 
 def test_every_asset_says_what_it_is_and_whose():
