@@ -13,24 +13,6 @@ from quantlab_assets.domain.tokens.token import Chain, Token
 
 
 @dataclass(frozen=True, slots=True)
-class CandleSeries:
-    """What a source has of one token at one interval. Times are candle opens, UTC.
-
-    `sources` are the raw files it comes from. `duplicates` are rows that repeated a candle exactly,
-    `conflicts` rows that lost against another candle of their time; `rows` counts neither.
-    """
-
-    token: Token
-    interval_s: int
-    first_ts: datetime
-    last_ts: datetime
-    rows: int
-    sources: tuple[SourceFile, ...] = ()
-    duplicates: int = 0
-    conflicts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class CandleRejects:
     """Rows of one raw file that were refused; columns of the type `candles_quarantine`.
 
@@ -60,8 +42,9 @@ class WindowCandles:
     """The candles of one token at one interval in a window `[start, end)` on its grid: at least
     one, in time order, columns of `ohlcv_slice_v2`.
 
-    `sources` are the raw files that hold a row of it, and no others. `duplicates` and `conflicts`
-    are rows of this window, as in `CandleSeries`.
+    `sources` are the raw files that hold a row of it, and no others. `duplicates` are rows of this
+    window that repeated a candle exactly, `conflicts` rows that lost against another candle of
+    their time; `table` has neither.
     """
 
     token: Token
@@ -89,17 +72,9 @@ class CandleSource(Protocol):
     What cannot be reached, or fails midway, raises `StoreUnavailable`; nothing partial is given.
     """
 
-    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
-        """What there is of an address, on every network it is known on, finest interval first."""
-
-    def candles(
-        self, token: Token, interval_s: int, start: datetime, end: datetime
-    ) -> Iterator[pa.RecordBatch]:
-        """The candles with `start <= ts < end` in time order; columns of `ohlcv_slice_v2`."""
-
     def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
-        """The candles of many windows, one answer each in the order asked: what `available` and
-        `candles` say, at the price of few round trips. Read as it is consumed."""
+        """The candles of many windows, one answer each in the order asked: by interval, the finest
+        first, then network. Read as it is consumed, in few round trips."""
 
     def newest_ts(self) -> datetime | None:
         """The newest candle time in the whole source: what it knew when it was read."""

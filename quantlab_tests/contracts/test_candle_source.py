@@ -15,6 +15,7 @@ from quantlab_assets.adapters.clickhouse import ClickHouseCandles, Connection, T
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import CandleSource, CandleWindow
+from quantlab_tests.adapters.candle_series import series_of, span
 from quantlab_tests.adapters.clickhouse.engine import embedded, make_table, new_database, put
 from quantlab_tests.adapters.clickhouse.loopback import LoopbackServer, loopback
 from quantlab_tests.in_memory.candle_source import InMemoryCandles
@@ -131,9 +132,13 @@ def read(
     start: datetime = START,
     end: datetime = FAR,
 ) -> pa.Table:
-    return pa.Table.from_batches(
-        source.candles(token, interval_s, start, end), schema=OHLCV_SLICE.schema
-    )
+    (answer,) = source.windows([CandleWindow(token.chain, token.address, start, end)])
+    tables = [
+        series.table
+        for series in answer.candles
+        if (series.token, series.interval_s) == (token, interval_s)
+    ]
+    return pa.concat_tables([OHLCV_SLICE.empty(), *tables])
 
 
 def test_gives_back_exactly_the_candles_in_time_order(build: Build) -> None:
@@ -161,15 +166,11 @@ def test_start_is_included_and_end_is_not(build: Build) -> None:
 def test_says_what_there_is_of_a_token_finest_interval_first(build: Build) -> None:
     source = build(pl.concat([series(SOLANA_TOKEN, 3600, 9), series(SOLANA_TOKEN, 300, 30)]))
 
-    found = source.available("solana", MINT)
+    found = series_of(source, "solana", MINT)
 
-    assert [(s.token, s.interval_s, s.rows, s.first_ts) for s in found] == [
-        (SOLANA_TOKEN, 300, 30, START),
-        (SOLANA_TOKEN, 3600, 9, START),
-    ]
-    assert [s.last_ts for s in found] == [
-        START + timedelta(seconds=29 * 300),
-        START + timedelta(hours=8),
+    assert [(s.token, s.interval_s, *span(s)) for s in found] == [
+        (SOLANA_TOKEN, 300, START, START + timedelta(seconds=29 * 300), 30),
+        (SOLANA_TOKEN, 3600, START, START + timedelta(hours=8), 9),
     ]
     assert all(s.sources for s in found)
 
@@ -179,24 +180,28 @@ def test_one_address_on_two_networks_is_two_tokens(build: Build) -> None:
         pl.concat([series(ON_BSC, 300, 5), series(ON_BASE, 300, 6), series(ANYWHERE, 300, 7)])
     )
 
-    found = source.available("evm", EVM)
+    found = series_of(source, "evm", EVM)
 
-    assert {(s.token.network, s.rows) for s in found} == {("bsc", 5), ("base", 6), (None, 7)}
+    assert [(s.token.network, s.table.num_rows) for s in found] == [
+        (None, 7),
+        ("base", 6),
+        ("bsc", 5),
+    ]
     assert [read(source, token, 300).num_rows for token in (ON_BSC, ON_BASE, ANYWHERE)] == [5, 6, 7]
 
 
 def test_evm_addresses_are_found_in_any_case_and_mints_only_in_theirs(build: Build) -> None:
     source = build(pl.concat([series(ON_BSC, 300, 5), series(SOLANA_TOKEN, 300, 5)]))
 
-    assert len(source.available("evm", "0x2338c5AD75967dAC2fF988FC3488109eC2406dfE")) == 1
-    assert source.available("solana", MINT.lower()) == []
+    assert len(series_of(source, "evm", "0x2338c5AD75967dAC2fF988FC3488109eC2406dfE")) == 1
+    assert series_of(source, "solana", MINT.lower()) == ()
 
 
 def test_knows_nothing_of_other_tokens_or_intervals(build: Build) -> None:
     source = build(series(ON_BSC, 300, 5))
 
-    assert list(source.available("evm", "0x" + "1" * 40)) == []
-    assert list(source.available("solana", EVM)) == []
+    assert series_of(source, "evm", "0x" + "1" * 40) == ()
+    assert series_of(source, "solana", EVM) == ()
     assert read(source, ON_BSC, 60).num_rows == 0
     assert read(source, ON_BASE, 300).num_rows == 0
 
@@ -211,7 +216,7 @@ def test_an_empty_source_has_nothing(build: Build) -> None:
     source = build(pl.DataFrame(OHLCV_SLICE.empty()))
 
     assert source.newest_ts() is None
-    assert list(source.available("solana", MINT)) == []
+    assert series_of(source, "solana", MINT) == ()
     assert list(source.rejects()) == []
 
 
@@ -221,9 +226,10 @@ def test_reading_consumes_nothing(build: Build) -> None:
     assert read(source, ON_BSC, 300).equals(read(source, ON_BSC, 300))
 
 
-def test_windows_say_what_candles_says_in_the_order_asked(build: Build) -> None:
+def test_windows_are_cut_on_the_grid_of_each_interval_in_the_order_asked(build: Build) -> None:
     tokens = [SOLANA_TOKEN, ON_BSC, ON_BASE, ANYWHERE]
-    source = build(pl.concat([series(token, s, 40) for token in tokens for s in (300, 3600)]))
+    given = {(token, s): series(token, s, 40) for token in tokens for s in (300, 3600)}
+    source = build(pl.concat(given.values()))
     wanted = [
         CandleWindow("evm", EVM, START + timedelta(minutes=7), START + timedelta(minutes=63)),
         CandleWindow("evm", "0x" + "1" * 40, START, FAR),
@@ -242,7 +248,10 @@ def test_windows_say_what_candles_says_in_the_order_asked(build: Build) -> None:
             assert one.start <= window.start
             assert one.end >= window.end
             assert one.table.schema.equals(OHLCV_SLICE.schema)
-            assert one.table.equals(read(source, one.token, one.interval_s, one.start, one.end))
+            inside = given[one.token, one.interval_s].filter(
+                pl.col("ts") >= one.start, pl.col("ts") < one.end
+            )
+            assert one.table.equals(inside.to_arrow().cast(OHLCV_SLICE.schema))
             assert len(one.sources) >= 1
     assert [(one.start, one.end) for one in answers[0].candles] == [
         (START + timedelta(minutes=5), START + timedelta(minutes=65))

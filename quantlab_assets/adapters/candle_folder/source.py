@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 import polars as pl
-import pyarrow as pa
 
 from quantlab_assets.adapters.candle_folder.index import (
     CandleIndex,
@@ -29,17 +28,14 @@ from quantlab_assets.adapters.candle_folder.parse import FileBytes, parse_files,
 from quantlab_assets.adapters.candle_folder.raw_rows import is_parquet
 from quantlab_assets.adapters.candle_folder.window_reader import Entry, Part, WindowReader
 from quantlab_assets.domain.artifacts.records import SourceFile
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.candles.normalise import (
     CandleCounts,
-    one_candle_a_time,
 )
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.time_us import from_us
 from quantlab_assets.domain.tokens.token import Chain, Token
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
-    CandleSeries,
     CandleWindow,
     FoundCandles,
 )
@@ -153,35 +149,6 @@ class CandleFolder:
                 self._by_token.setdefault(at, []).append((entry, series))
         self._index = index
         return index
-
-    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
-        """See `CandleSource`. Files of one token and interval merge; EVM addresses in any case."""
-        self._look()
-        address = address.lower() if chain == "evm" else address
-        grouped: dict[tuple[str, int], list[Part]] = {}
-        for entry, series in self._by_token.get((chain, address), ()):
-            grouped.setdefault((series.token.network or "", series.interval_s), []).append(
-                (entry, series)
-            )
-        merged = [self._merged(parts) for _, parts in sorted(grouped.items())]
-        return sorted(merged, key=lambda s: (s.interval_s, s.token.network or ""))
-
-    def candles(
-        self, token: Token, interval_s: int, start: datetime, end: datetime
-    ) -> Iterator[pa.RecordBatch]:
-        """See `CandleSource`."""
-        self._look()
-        at = (token.chain, token.address.lower() if token.chain == "evm" else token.address)
-        parts = [
-            (entry, series)
-            for entry, series in self._by_token.get(at, ())
-            if series.token.network == token.network and series.interval_s == interval_s
-        ]
-        if not parts:
-            return
-        rows = self._rows(parts, (pl.col("ts") >= start) & (pl.col("ts") < end))
-        kept = rows.select(OHLCV_SLICE.schema.names).to_arrow()
-        yield from kept.cast(OHLCV_SLICE.schema).to_batches()
 
     def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
         """See `CandleSource`. A file is read once for many windows."""
@@ -378,57 +345,7 @@ class CandleFolder:
         indexed = IndexedFile(relative, size, mtime_ns, f"sha256:{digest.hexdigest()}", kind)
         return indexed, data if size <= self._max_file_bytes else None
 
-    def _merged(self, parts: Sequence[Part]) -> CandleSeries:
-        """One series from the files that have candles of it."""
-        first = parts[0][1]
-        series = CandleSeries(
-            token=first.token,
-            interval_s=first.interval_s,
-            first_ts=from_us(min(part.first_us for _, part in parts)),
-            last_ts=from_us(max(part.last_us for _, part in parts)),
-            rows=first.rows,
-            sources=_distinct(entry.source for entry, _ in parts),
-            duplicates=first.duplicates,
-            conflicts=first.conflicts,
-        )
-        if len(parts) == 1:
-            return series
-        rows = self._rows(parts, pl.lit(True))
-        return replace(
-            series,
-            rows=rows.height,
-            duplicates=int(rows["duplicates"].sum()),
-            conflicts=int(rows["conflicts"].sum()),
-        )
-
-    def _rows(self, parts: Sequence[Part], where: pl.Expr) -> pl.DataFrame:
-        """The candles of one token and interval from all its files, one a time, in time order."""
-        index = self._look()
-        frames = []
-        for entry, series in parts:
-            token = series.token
-            frames.append(
-                index.parsed(entry.content.key)
-                .filter(
-                    pl.col("token_address") == token.address,
-                    pl.col("token_chain").eq_missing(pl.lit(token.network, dtype=pl.String)),
-                    pl.col("interval_s") == series.interval_s,
-                    where,
-                )
-                .collect()
-                .with_columns(pl.lit(entry.source.sha256).alias("source"))
-            )
-        return frames[0] if len(frames) == 1 else one_candle_a_time(pl.concat(frames))
-
 
 def _entry(file: IndexedFile, content: IndexedContent) -> Entry:
     name = PurePosixPath(file.path).name
     return Entry(SourceFile(file.sha256, name, file.size, file.kind), file.path, content)
-
-
-def _distinct(sources: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
-    """Raw files by hash; of copies under several names the first name stands for all."""
-    by_hash: dict[str, SourceFile] = {}
-    for source in sorted(sources, key=lambda s: (s.sha256, s.name)):
-        by_hash.setdefault(source.sha256, source)
-    return tuple(by_hash.values())

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
-import pyarrow as pa
 
 from quantlab_assets.adapters.clickhouse.connection import Connection
 from quantlab_assets.adapters.clickhouse.mapping import TableMapping
@@ -17,14 +16,13 @@ from quantlab_assets.adapters.clickhouse.rows import (
     unresolved_addresses,
 )
 from quantlab_assets.adapters.clickhouse.table import CandleTableShape, Span, describe
-from quantlab_assets.domain.candles.normalise import FIRST_US, TIMES_END_US, TOKEN_COLUMNS
+from quantlab_assets.domain.candles.normalise import FIRST_US, TIMES_END_US
 from quantlab_assets.domain.candles.windows import CandleTable
 from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.domain.tokens.addresses import token_of
-from quantlab_assets.domain.tokens.token import Chain, Token
+from quantlab_assets.domain.tokens.token import Chain
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
-    CandleSeries,
     CandleWindow,
     FoundCandles,
     WindowCandles,
@@ -96,47 +94,6 @@ class ClickHouseCandles:
     def volume_unit(self) -> str | None:
         """See `CandleSource`: what the mapping says."""
         return self._mapping.volume_unit
-
-    def available(self, chain: Chain, address: str) -> Sequence[CandleSeries]:
-        """See `CandleSource`. Reads all rows of the address."""
-        at = _at(chain, address)
-        if at not in self._look().held:
-            return []
-        read = self._read({at: None})
-        grouped = (
-            read.normalised.candles.group_by("interval_s", *TOKEN_COLUMNS)
-            .agg(
-                pl.col("ts").min().alias("first"),
-                pl.col("ts").max().alias("last"),
-                pl.len(),
-                pl.col("duplicates").sum(),
-                pl.col("conflicts").sum(),
-            )
-            .sort("interval_s", "token_chain", nulls_last=False)
-        )
-        sources = (read.by_address[at].source,) if at in read.by_address else ()
-        return [
-            CandleSeries(Token(*token), interval_s, first, last, rows, sources, same, lost)
-            for interval_s, *token, first, last, rows, same, lost in grouped.iter_rows()
-        ]
-
-    def candles(
-        self, token: Token, interval_s: int, start: datetime, end: datetime
-    ) -> Iterator[pa.RecordBatch]:
-        """See `CandleSource`."""
-        at = _at(token.chain, token.address)
-        if at not in self._look().held or start >= end:
-            return
-        read = self._read({at: self._range(start, end)})
-        rows = read.normalised.candles.filter(
-            pl.col("token_chain").eq_missing(pl.lit(token.network, dtype=pl.String)),
-            pl.col("interval_s") == interval_s,
-            pl.col("ts") >= start,
-            pl.col("ts") < end,
-        )
-        if rows.height:
-            table = CandleTable(rows)
-            yield from table.all_rows().to_batches()
 
     def windows(self, wanted: Sequence[CandleWindow]) -> Iterator[FoundCandles]:
         """See `CandleSource`. One query for many windows."""

@@ -71,10 +71,6 @@ class CandleTable:
             if low < high:
                 yield CutWindow(run.token, run.interval_s, opens, closes, low, high)
 
-    def all_rows(self) -> pa.Table:
-        """All candles, columns of `ohlcv_slice_v2`."""
-        return self._table
-
     def rows(self, window: CutWindow) -> pa.Table:
         """The candles of a window, columns of `ohlcv_slice_v2`; a view."""
         return self._table.slice(window.first, window.last - window.first)

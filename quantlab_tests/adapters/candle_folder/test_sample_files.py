@@ -6,11 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.domain.tokens.token import Chain
+from quantlab_tests.adapters.candle_series import series_of, span
 
 SAMPLE = Path(str(files("quantlab_assets") / "sample" / "candles"))
 
@@ -122,10 +122,7 @@ def utc(seconds: int) -> datetime:
 def rows(source: CandleFolder, address: str) -> pl.DataFrame:
     """All candles of an address, finest interval first."""
     return pl.concat(
-        pl.DataFrame(
-            pa.Table.from_batches(source.candles(s.token, s.interval_s, s.first_ts, utc(2**31)))
-        )
-        for s in source.available(chain_of(address), address)
+        pl.DataFrame(series.table) for series in series_of(source, chain_of(address), address)
     )
 
 
@@ -154,11 +151,11 @@ def test_a_sample_file_alone(
     shutil.copy(SAMPLE / name, folder)
     source = CandleFolder(folder, tmp_path / "index")
 
-    found = source.available(chain_of(address), address)
+    found = series_of(source, chain_of(address), address)
     candles = rows(source, address)
     (check,) = source.check()
 
-    assert {s.interval_s: (s.first_ts, s.last_ts, s.rows) for s in found} == {
+    assert {s.interval_s: span(s) for s in found} == {
         interval_s: (utc(first), utc(last), count)
         for interval_s, (first, last, count) in expected.items()
     }
@@ -187,12 +184,12 @@ def test_prices_are_those_of_the_text(sample: CandleFolder) -> None:
 def test_the_token_in_two_files_is_one_token_and_the_larger_volume_wins(
     sample: CandleFolder,
 ) -> None:
-    fine, coarse = sample.available("evm", CALLED)
+    fine, coarse = series_of(sample, "evm", CALLED)
 
     # 72 + 64 candles, 12 of them at the same times: 2 are equal, 10 say 0 and NaN for the volume.
-    assert (fine.rows, fine.duplicates, fine.conflicts) == (124, 2, 10)
+    assert (fine.table.num_rows, fine.duplicates, fine.conflicts) == (124, 2, 10)
     assert len(fine.sources) == 2
-    assert (coarse.rows, len(coarse.sources)) == (96, 1)
+    assert (coarse.table.num_rows, len(coarse.sources)) == (96, 1)
     at_two = rows(sample, CALLED).filter(pl.col("ts") == utc(1762437600))
     assert at_two["volume"].to_list() == [0.0]
 
@@ -219,12 +216,12 @@ def test_a_mapping_names_the_abbreviated_address(key: str, tmp_path: Path) -> No
     shutil.copy(SAMPLE / ABBREVIATED, folder)
     (folder / "tokens.csv").write_text(f"file,address,network\n{key},{full},\n")
 
-    (series,) = CandleFolder(folder, tmp_path / "index").available("evm", full)
+    (series,) = series_of(CandleFolder(folder, tmp_path / "index"), "evm", full)
 
     assert series.token.address == full.lower()
     assert series.token.network == "ethereum"
-    assert (series.interval_s, series.rows) == (300, 576)
-    assert (series.first_ts, series.last_ts) == (utc(1759005900), utc(1759178400))
+    assert series.interval_s == 300
+    assert span(series) == (utc(1759005900), utc(1759178400), 576)
 
 
 def test_the_newest_candle_is_that_of_the_newest_file(sample: CandleFolder) -> None:
@@ -241,6 +238,6 @@ def test_names_and_order_of_files_change_nothing(sample: CandleFolder, tmp_path:
 
     for _, address, *_ in GOLDEN:
         assert rows(sample, address).equals(rows(other, address))
-        assert sample.available(chain_of(address), address) == other.available(
-            chain_of(address), address
+        assert series_of(sample, chain_of(address), address) == series_of(
+            other, chain_of(address), address
         )

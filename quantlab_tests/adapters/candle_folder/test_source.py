@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_folder import CandleFolder, FileCheck, index
 from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 from quantlab_assets.domain.tokens.token import Token
+from quantlab_tests.adapters.candle_series import series_of
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
 EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
@@ -41,11 +41,8 @@ def only(source: CandleFolder) -> FileCheck:
 
 
 def candles(source: CandleFolder, token: Token = SOLANA_TOKEN) -> pl.DataFrame:
-    (series,) = source.available(token.chain, token.address)
-    batches = source.candles(
-        series.token, series.interval_s, series.first_ts, datetime(2030, 1, 1, tzinfo=UTC)
-    )
-    return pl.DataFrame(pa.Table.from_batches(batches))
+    (series,) = series_of(source, token.chain, token.address)
+    return pl.DataFrame(series.table)
 
 
 PLAIN = HEADER + lines()
@@ -381,12 +378,12 @@ class TestIndex:
         self, folder: Path, tmp_path: Path, source: CandleFolder
     ) -> None:
         (folder / f"{MINT}.csv").write_text(PLAIN)
-        (series,) = source.available("solana", MINT)
+        assert source.newest_ts() is not None
         for path in (tmp_path / "index").glob("*.parquet"):
             path.unlink()
 
         with pytest.raises(StoreUnavailable, match="deleted while it was read"):
-            list(source.candles(series.token, 300, series.first_ts, series.last_ts))
+            series_of(source, "solana", MINT)
 
     @pytest.mark.parametrize(
         ("text", "unit"),
@@ -420,7 +417,7 @@ class TestIndex:
         for name in (f"b_{MINT}.csv", f"a_{MINT}.csv"):
             (folder / name).write_text(PLAIN)
 
-        (series,) = source.available("solana", MINT)
+        (series,) = series_of(source, "solana", MINT)
 
         assert [s.name for s in series.sources] == [f"a_{MINT}.csv"]
-        assert (series.rows, series.duplicates) == (5, 5)
+        assert (series.table.num_rows, series.duplicates) == (5, 5)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from quantlab_assets.adapters.candle_folder import CandleFolder
@@ -19,6 +18,7 @@ from quantlab_assets.adapters.clickhouse import (
 from quantlab_assets.domain.errors import NotFound, QuantlabError, ValidationFailed
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import CandleWindow
+from quantlab_tests.adapters.candle_series import series_of
 from quantlab_tests.adapters.clickhouse.engine import embedded, make_table, new_database, put
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -41,9 +41,13 @@ def insert(connection: Connection, columns: str, *rows: str, table: str = "candl
 def candles(
     source: ClickHouseCandles, token: Token = ON_BSC, interval_s: int = 300
 ) -> pl.DataFrame:
-    end = START + timedelta(days=30)
-    batches = source.candles(token, interval_s, START - timedelta(days=30), end)
-    return pl.DataFrame(pa.Table.from_batches(batches))
+    """The candles of a token at one interval."""
+    (series,) = (
+        series
+        for series in series_of(source, token.chain, token.address)
+        if (series.token, series.interval_s) == (token, interval_s)
+    )
+    return pl.DataFrame(series.table)
 
 
 PRICES = "open, high, low, close, volume"
@@ -150,10 +154,10 @@ class TestTokens:
         )
         source = ClickHouseCandles(connection)
 
-        (series,) = source.available("evm", EVM)
+        (series,) = series_of(source, "evm", EVM)
 
-        assert (series.token, series.rows, series.duplicates) == (ON_BSC, 2, 1)
-        assert [one.token.network for one in source.available("solana", MINT)] == ["solana"]
+        assert (series.token, series.table.num_rows, series.duplicates) == (ON_BSC, 2, 1)
+        assert [each.token.network for each in series_of(source, "solana", MINT)] == ["solana"]
         assert source.count() == (2, 4)
 
     def test_addresses_that_are_none_are_in_quarantine_once_each(
@@ -195,7 +199,7 @@ class TestIntervals:
         )
         source = ClickHouseCandles(connection)
 
-        assert [(s.interval_s, s.rows) for s in source.available("evm", EVM)] == [
+        assert [(s.interval_s, s.table.num_rows) for s in series_of(source, "evm", EVM)] == [
             (300, 72),
             (3600, 24),
         ]
@@ -255,15 +259,15 @@ class TestRows:
         folder = CandleFolder(tmp_path / "candles", tmp_path / "index")
 
         (of_table,), (of_folder,) = table.rejects(), folder.rejects()
-        (held,), (filed,) = table.available("evm", EVM), folder.available("evm", EVM)
+        (held,), (filed,) = series_of(table, "evm", EVM), series_of(folder, "evm", EVM)
 
         def codes(rows: pl.DataFrame) -> list[str]:
             return sorted(rows["error_code"])
 
         assert codes(of_table.rows) == codes(of_folder.rows)
         assert of_table.tokens == of_folder.tokens == (ON_BSC,)
-        assert (held.rows, held.duplicates, held.conflicts) == (2, 1, 2)
-        assert (filed.rows, filed.duplicates, filed.conflicts) == (2, 1, 2)
+        assert (held.table.num_rows, held.duplicates, held.conflicts) == (2, 1, 2)
+        assert (filed.table.num_rows, filed.duplicates, filed.conflicts) == (2, 1, 2)
         assert candles(table)["close"].to_list() == [1.5, 1.5]
         # Those beside a window come along; times that are none belong to any.
         (found,) = table.windows([CandleWindow("evm", EVM, START, START + timedelta(hours=1))])
@@ -307,11 +311,11 @@ class TestRows:
             )
 
         replaced = ClickHouseCandles(connection)
-        (series,) = replaced.available("evm", EVM)
+        (series,) = series_of(replaced, "evm", EVM)
         everything = ClickHouseCandles(connection, TableMapping(final=False))
 
         assert candles(replaced)["close"].to_list() == [1.2]
-        assert (series.rows, series.conflicts) == (1, 0)
+        assert (series.table.num_rows, series.conflicts) == (1, 0)
         assert candles(everything)["close"].to_list() == [1.9]  # the larger volume
 
 
