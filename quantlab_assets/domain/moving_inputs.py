@@ -49,3 +49,7 @@ rival needs as long to publish again."""
 PARTITION_GREW: Final = Race(25, "other writers changed it")
 """Another writer added to the partition that this one adds to. Many: an attempt takes moments, and
 as many writers as there are processes may add to one day; of those that meet, one gets through."""
+
+FILES_COLLECTED: Final = Race(20, "garbage collection took files that it needs")
+"""Garbage collection took a file that was found in its place, before the manifest named it. More
+than enough: a file is collected once, so each attempt is lost to another collection."""

@@ -34,9 +34,9 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.type import ArtifactType
-from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound
+from quantlab_assets.domain.errors import IntegrityError, NotFound
+from quantlab_assets.domain.moving_inputs import FILES_COLLECTED
 
-_ATTEMPTS: Final = 20
 _PART_REQUESTS: Final = 256
 _PART_BYTES: Final = 256 << 20
 
@@ -84,18 +84,15 @@ class Publisher:
     ) -> list[PublishResult]:
         """See the port `ArtifactStore`."""
         types = [self._type_of(request) for request in requests]
-        for _ in range(_ATTEMPTS):
+
+        def publish() -> list[PublishResult]:
             recording = Recording(requests, heads, self._types, self._clock())
-            try:
-                drafts = self._prepare(recording, requests, types)
-                with self._database.writing() as connection:
-                    self._check_still_there(drafts)
-                    return recording.record(connection, drafts)
-            except FileNeeded:
-                continue
-        raise Conflict(
-            "artifacts of this batch are being purged at the same time: publish it again"
-        )
+            drafts = self._prepare(recording, requests, types)
+            with self._database.writing() as connection:
+                self._check_still_there(drafts)
+                return recording.record(connection, drafts)
+
+        return FILES_COLLECTED.run(publish, f"publishing {len(requests)} artifacts")
 
     def _prepare(
         self,

@@ -56,7 +56,8 @@ from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
 from quantlab_assets.domain.artifacts.records import SHA256, Artifact, LineageInput, SourceFile
 from quantlab_assets.domain.artifacts.type import ArtifactType
-from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
+from quantlab_assets.domain.errors import IntegrityError, NotFound, ValidationFailed
+from quantlab_assets.domain.moving_inputs import FILES_COLLECTED, InputsMoved
 from quantlab_assets.domain.time_us import from_us
 
 FORMAT: Final = 1
@@ -69,7 +70,6 @@ _MOST_FILES: Final = 2_000_000
 _MANIFEST_BYTES: Final = 1 << 30
 _DOCUMENT_BYTES: Final = 64 << 20
 _CHECKED_TOGETHER: Final = 64 << 20
-_ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +114,19 @@ def import_bundle(
         made = [_artifact(store, row, source) for row in bundle.of("artifacts")]
         _check_relations(store, bundle, made)
         _check_files(store, archive, bundle, made)
-        for _ in range(_ATTEMPTS):
+
+        def take_in() -> ImportReport:
             try:
                 placed = _place(store, archive, bundle, made)
-            except NotFound:
-                continue  # collected just before it was to be adopted
+            except NotFound as error:
+                raise InputsMoved from error  # collected just before it was to be adopted
             with store.database.writing() as transaction:
                 there = artifacts_by_id(transaction, (one.artifact_id for one in made))
                 if all(_has_bytes(store, there.get(one.artifact_id), placed, one) for one in made):
                     return _record(transaction, bundle, made, placed, there)
-    raise Conflict("files of this bundle are being collected at the same time: import it again")
+            raise InputsMoved
+
+        return FILES_COLLECTED.run(take_in, f"importing {source}")
 
 
 def _read(archive: Archive, max_file_bytes: int) -> _Bundle:

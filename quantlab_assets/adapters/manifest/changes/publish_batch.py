@@ -44,6 +44,7 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
+from quantlab_assets.domain.moving_inputs import InputsMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Draft:
     has_new_file: bool
 
 
-class FileNeeded(Exception):  # noqa: N818
+class FileNeeded(InputsMoved):
     """A file that was there at the look has been purged since: the batch must be prepared again."""
 
 
