@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from quantlab_assets.domain.errors import IntegrityError
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 
 
 @dataclass(frozen=True, slots=True)

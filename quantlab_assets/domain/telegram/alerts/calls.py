@@ -3,7 +3,7 @@
 import polars as pl
 
 from quantlab_assets.domain.telegram import senders
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import BOT_REPLY, MESSAGE
 from quantlab_assets.domain.telegram.rules import Rules
 
 
@@ -27,10 +27,10 @@ def own_tokens(mentions: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
         pl.col("address").is_not_null() & pl.col("role").is_in(["text", "token"])
     ).join(pools, on=[*MESSAGE, "address"], how="anti")
     return (
-        named.sort("known_ts_utc", pl.col("role") != "text", "raw")
+        named.sort("known_ts_utc", "known_basis", pl.col("role") != "text", "raw")
         .group_by(*MESSAGE, "chain", "address", maintain_order=True)
         .agg(
-            pl.col("known_ts_utc").first(),
+            pl.col("known_ts_utc", "known_basis").first(),
             pl.when(pl.col("role").first() == "text")
             .then(pl.lit("text"))
             .otherwise(pl.lit("link"))
@@ -60,6 +60,7 @@ def answered_before(own: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
         own.join(answers, on=[*MESSAGE, "chain", "mint"], how="left", maintain_order="left")
         .with_columns(
             pl.when(before).then("answered").otherwise("known_ts_utc").alias("known_ts_utc"),
+            pl.when(before).then(pl.lit(BOT_REPLY)).otherwise("known_basis").alias("known_basis"),
             pl.when(before).then(pl.lit("bot_reply")).otherwise("mint_source").alias("mint_source"),
         )
         .drop("answered")
@@ -92,6 +93,7 @@ def resolved_by_bots(
         "chain",
         "mint",
         "known_ts_utc",
+        pl.lit(BOT_REPLY).alias("known_basis"),
         pl.lit("bot_reply").alias("mint_source"),
         "raw_address",
         pl.lit(None, pl.String).alias("network"),

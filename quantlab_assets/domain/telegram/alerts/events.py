@@ -3,7 +3,7 @@
 import polars as pl
 
 from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import EDITED, MESSAGE, SEEN
 
 
 def events_of(
@@ -25,7 +25,7 @@ def events_of(
     bare = base.drop(*seen, "bot_name", "mint_source", "known_ts_utc")
     edits = (
         mentions.filter(
-            pl.col("edited_ts_utc").is_not_null() & pl.col("role").is_in(["text", "token"])
+            pl.col("known_basis").is_in([EDITED, SEEN]) & pl.col("role").is_in(["text", "token"])
         )
         .sort("v", pl.col("role") != "text")
         .unique(["v", "address"], keep="first", maintain_order=True)

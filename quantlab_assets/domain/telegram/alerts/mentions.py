@@ -6,7 +6,7 @@ Nothing is decided here: a mention may be a wallet, a pool, or broken.
 import polars as pl
 
 from quantlab_assets.domain.telegram import addresses, links
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.tokens import network_names as networks
 
@@ -37,7 +37,7 @@ def mentions_of(versions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     columns = ["v", "raw", "role", "network"]
     found = pl.concat([in_text.select(columns), in_links.select(columns)]).unique()
     judged = found.join(addresses.judge_all(found["raw"]), on="raw")
-    context = versions.select("v", *MESSAGE, "ts_utc", "edited_ts_utc", "known_ts_utc", "text")
+    context = versions.select("v", *MESSAGE, "ts_utc", "known_ts_utc", "known_basis", "text")
     return (
         judged.with_columns(
             networks.fits(pl.col("network"), pl.col("chain"), rules).alias("network"),

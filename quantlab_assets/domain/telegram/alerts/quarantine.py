@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 
 
 def quarantine_of(

@@ -7,7 +7,7 @@ import polars as pl
 
 from quantlab_assets.domain.telegram import cards
 from quantlab_assets.domain.telegram.alerts.mentions import mentions_of
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.tokens import network_names as networks
 
@@ -79,10 +79,18 @@ def replies_of(
         .group_by("v")
         .agg(pl.col("raw").str.to_lowercase().unique().sort().alias("pool_keys"))
     )
+    # A refresh changes figures: unless a version of the card names none or another, it named the
+    # token from its posting on.
+    card = ["day", "chat_id", "message_id"]
+    steady = (
+        bots.join(named.select("v", "chain", "mint"), on="v", how="left")
+        .with_columns(pl.struct("chain", "mint").n_unique().over(card).alias("named"))
+        .select("v", (pl.col("named") == 1).alias("steady"))
+    )
     # Versions of a card can share all of these, in another order each time: the rest decides.
     first = [*MESSAGE, "bot_ts_utc", "bot_message_id", "known_ts_utc", "raw_address", "card_leaks"]
     return (
-        cards.card_figures(bots.join(named, on="v"), rules)
+        cards.card_figures(bots.join(named, on="v").join(steady, on="v"), rules)
         .join(pools, on="v", how="left")
         .select(
             "day",
@@ -91,7 +99,7 @@ def replies_of(
             "chain",
             "mint",
             "raw_address",
-            "known_ts_utc",
+            pl.when("steady").then("ts_utc").otherwise("known_ts_utc").alias("known_ts_utc"),
             pl.col("message_id").alias("bot_message_id"),
             pl.col("ts_utc").alias("bot_ts_utc"),
             pl.coalesce("sender_name", "sender_id").alias("bot_name"),

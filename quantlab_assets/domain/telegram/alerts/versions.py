@@ -1,6 +1,7 @@
-"""Messages as extraction sees them: their versions, and when each came to be.
+"""Messages as extraction sees them: their versions, and one row for each message.
 
-What a text names is not judged here, only who wrote it, when, and whether it can be a call at all.
+What a text names is not judged here, only who wrote it and whether it can be a call at all; when a
+text came to be is judged in `known`.
 """
 
 from typing import Final
@@ -8,40 +9,25 @@ from typing import Final
 import polars as pl
 
 from quantlab_assets.domain.telegram import links, senders
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE, known_times
 from quantlab_assets.domain.telegram.frames import MESSAGES
 from quantlab_assets.domain.telegram.rules import Rules, normal_name
 
-MESSAGE: Final = ["day", "chat_id", "message_id"]
 _ENTITIES: Final = pl.List(pl.Struct({"href": pl.String}))
 _TICKER: Final = r"\$[A-Za-z][A-Za-z0-9]+"
 
 
 def versions_of(messages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The versions with their sender's kind as judged now, in an order that is a function of their
-    content, numbered `v`; `known_ts_utc` is when the version came to be.
-
-    HTML does not tell edits: of a text that JSON has too, only JSON says since when it stood. One
-    that came in the place of another (JSON has the unedited text, or an earlier export shows
-    another) is known from when it was first seen.
-    """
-    ordered = senders.with_sender_kinds(messages, rules)
+    content, numbered `v`; `known_ts_utc` is when the version's text came to be, `known_basis` how
+    that is known (`known_times`)."""
+    ordered = known_times(senders.with_sender_kinds(messages, rules))
     by_time = [*MESSAGE, "known_ts_utc", "text"]
     forwarder = pl.col("forwarded_from")
     distinct = ordered["forwarded_from"].drop_nulls().unique().sort().to_list()
     bots = [name for name in distinct if normal_name(name) in rules.bots]
-    known = pl.max_horizontal(pl.coalesce("edited_ts_utc", "ts_utc"), "ts_utc")
-    from_json = pl.col("ingest_source") == "telegram_json"
-    told = known.filter(from_json).min().over(*MESSAGE, "text")
-    seen = pl.col("seen_at_utc").min().over(*MESSAGE, "text")
-    unedited = (from_json & pl.col("edited_ts_utc").is_null()).any().over(MESSAGE)
-    came_later = unedited | (seen > pl.col("seen_at_utc").min().over(MESSAGE))
-    untold = pl.when(came_later).then(pl.max_horizontal(known, seen)).otherwise(known)
     return (
         ordered.with_columns(
-            pl.when(from_json)
-            .then(known)
-            .otherwise(pl.coalesce(told, untold))
-            .alias("known_ts_utc"),
             senders.is_command(pl.col("text")).alias("is_command"),
             forwarder.is_in(bots).fill_null(False).alias("bot_forward"),
             links.separated(pl.col("text")).alias("separated"),
