@@ -121,7 +121,7 @@ def failing(quality: Quality) -> list[str]:
 
 def three_messages(store: Any) -> None:
     """One that calls, one that is quarantined, one that is neither."""
-    key = f"chat=1/day={DAY}"
+    key = f"day={DAY}/bucket=6"
     messages = draft("telegram_messages", key, message(1), message(2), message(3))
     hold(store, "telegram_messages", DAY, messages)
     hold(store, "alerts", DAY, draft("alerts_v1", f"day={DAY}/chain=solana", call(1)))
@@ -155,7 +155,7 @@ def test_messages_that_are_all_accounted_for_pass(store):
 
 
 def test_alerts_that_were_made_without_their_quarantine_pass(store):
-    messages = draft("telegram_messages", f"chat=1/day={DAY}", message(1), message(2))
+    messages = draft("telegram_messages", f"day={DAY}/bucket=6", message(1), message(2))
     hold(store, "telegram_messages", DAY, messages)
     hold(store, "alerts", DAY, draft("alerts_v1", f"day={DAY}/chain=solana", call(1)))
     told_of_both = told(messages_seen=2, calling=1, quarantined=1)

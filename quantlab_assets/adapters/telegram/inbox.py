@@ -54,6 +54,8 @@ class _Spooled:
     export: Export
     folder: Path
     messages: DaysAhead
+    reactions: bool
+    """Whether any message of the export has reactions; one without tells nothing else."""
 
 
 class _Changing(StoreUnavailable):
@@ -217,7 +219,7 @@ class TelegramInbox:
         index = json.loads((folder / _INDEX).read_text("utf-8"))
         export = _export(source, pages if len(pages) > 1 else (), index)
         messages = DaysAhead(folder / _MESSAGES, export.days, export.records - export.unreadable)
-        return _Spooled(export, folder, messages)
+        return _Spooled(export, folder, messages, index["reactions"])
 
     def _reading(self, files: ExportFiles, options: ReadingOptions) -> str:
         """What decides, besides the file, what is read of it."""
@@ -298,6 +300,7 @@ def _write(folder: Path, batches: Iterator[Any]) -> dict[str, Any]:
     days: set[date] = set()
     newest: datetime | None = None
     readable = unreadable = 0
+    reactions = False
     schemas = [pl.DataFrame(schema=schema).to_arrow().schema for schema in (STAGED, UNREADABLE)]
     with (
         pq.ParquetWriter(folder / _MESSAGES, schemas[0], compression="zstd") as messages,
@@ -314,12 +317,14 @@ def _write(folder: Path, batches: Iterator[Any]) -> dict[str, Any]:
             if batch.unreadable.height:
                 refused.write_table(batch.unreadable.to_arrow().cast(schemas[1]))
             readable += batch.messages.height
+            reactions = reactions or bool(batch.messages["has_reactions"].any())
             unreadable += batch.unreadable.height
     return {
         "days": [day.isoformat() for day in sorted(days)],
         "newest_message_utc": None if newest is None else newest.isoformat(),
         "readable": readable,
         "unreadable": unreadable,
+        "reactions": reactions,
     }
 
 
@@ -349,4 +354,5 @@ def _export(source: SourceFile, pages: tuple[SourceFile, ...], index: dict[str, 
 def _messages_of(spooled: _Spooled, day: date, rows_ahead: int) -> pl.DataFrame:
     rows = spooled.messages.rows_of(day, _VERSION_ORDER, rows_ahead)
     seen = pl.lit(spooled.export.newest_message_utc, MESSAGES["seen_at_utc"]).alias("seen_at_utc")
-    return rows.lazy().with_columns(seen).select(MESSAGES.names()).collect()
+    told = pl.when(spooled.reactions).then("has_reactions").alias("has_reactions")
+    return rows.lazy().with_columns(seen, told).select(MESSAGES.names()).collect()

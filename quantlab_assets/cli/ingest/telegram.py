@@ -287,7 +287,7 @@ def _held_days(store: "ArtifactStore | None") -> set[date]:
     if store is None:
         return set()
     found = store.list_artifacts(ArtifactFilter(ASSETS.type_of(MESSAGES), "active")).artifacts
-    keys = (TELEGRAM_MESSAGES.parse_key(one.logical_key) for one in found)
+    keys = (TELEGRAM_MESSAGES.parse_key_of_any_version(one.logical_key) for one in found)
     return {date.fromisoformat(key["day"]) for key in keys}
 
 

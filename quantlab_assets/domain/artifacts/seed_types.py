@@ -4,9 +4,14 @@ All timestamps are UTC microseconds; ids, counts and row numbers are int64; pric
 float64. Their value rules are in `value_rules`; what declares a type is in `type`.
 """
 
+from collections.abc import Mapping
+
+import polars as pl
 import pyarrow as pa
 
-from quantlab_assets.domain.artifacts.type import ArtifactType
+from quantlab_assets.domain.artifacts.type import ArtifactType, Upgrade
+from quantlab_assets.domain.telegram.callers import caller_key
+from quantlab_assets.domain.telegram.chats import chat_bucket
 
 TS = pa.timestamp("us", tz="UTC")
 
@@ -21,6 +26,7 @@ def _type(
     version: int = 1,
     time_column: str | None = None,
     dictionary: str = "",
+    upgrade: Upgrade | None = None,
 ) -> ArtifactType:
     """Build a type from a compact column list: `name:type`, and `?` at its end for nullable."""
     kinds = {
@@ -44,10 +50,20 @@ def _type(
         time_column=time_column,
         dictionary_columns=tuple(dictionary.split()),
         description=description,
+        upgrade=upgrade,
     )
 
 
-TELEGRAM_MESSAGES = _type(
+def _bucket_key(fields: Mapping[str, str]) -> str:
+    return f"day={fields['day']}/bucket={chat_bucket(int(fields['chat']))}"
+
+
+def _caller_of_alert() -> pl.Expr:
+    """The key of a caller in rows that were written before callers had keys."""
+    return caller_key("caller_id", "alert_chat_id", "caller_name_norm")
+
+
+_TELEGRAM_MESSAGES_1 = _type(
     "telegram_messages",
     "chat_id:i64 chat_name:utf8? message_id:i64 ts_utc:ts edited_ts_utc:ts? sender_name:utf8?"
     " sender_id:utf8? sender_kind:utf8 reply_to_message_id:i64? forwarded_from:utf8?"
@@ -58,7 +74,27 @@ TELEGRAM_MESSAGES = _type(
     dictionary="chat_name sender_name sender_id sender_kind ingest_source",
     description="Telegram messages, one row for each version of a message.",
 )
-ALERTS = _type(
+TELEGRAM_MESSAGES = _type(
+    "telegram_messages",
+    "chat_id:i64 chat_name:utf8? message_id:i64 ts_utc:ts edited_ts_utc:ts? sender_name:utf8?"
+    " sender_id:utf8? sender_kind:utf8 author:utf8? via_bot:utf8? reply_to_message_id:i64?"
+    " reply_to_service:bool? forwarded_from:utf8? is_service:bool has_buttons:bool?"
+    " has_reactions:bool? text:utf8 entities_json:utf8 ingest_source:utf8 seen_at_utc:ts",
+    "chat_id message_id edited_ts_utc",
+    "day={day}/bucket={bucket}",
+    version=2,
+    time_column="ts_utc",
+    dictionary="chat_name sender_name sender_id sender_kind author via_bot ingest_source",
+    description="Telegram messages, one row for each version of a message.",
+    upgrade=Upgrade(
+        _TELEGRAM_MESSAGES_1,
+        columns=dict.fromkeys(
+            ("author", "via_bot", "reply_to_service", "has_buttons", "has_reactions")
+        ),
+        new_key=_bucket_key,
+    ),
+)
+_ALERTS_1 = _type(
     "alerts_v1",
     "alert_ts_utc:ts known_ts_utc:ts chain:utf8 token_chain:utf8? mint:utf8 alert_chat_id:i64"
     " alert_message_id:i64 alert_id:utf8 caller_name:utf8 caller_name_norm:utf8 caller_id:utf8?"
@@ -70,7 +106,35 @@ ALERTS = _type(
     dictionary="chain token_chain caller_name caller_name_norm caller_id mint_source bot_name",
     description="Calls: who called which token, when, and when its address became known.",
 )
-ALERT_EVENTS = _type(
+ALERTS = _type(
+    "alerts_v1",
+    "alert_ts_utc:ts known_ts_utc:ts known_basis:utf8 chain:utf8 token_chain:utf8? mint:utf8"
+    " alert_chat_id:i64 alert_message_id:i64 alert_id:utf8 caller_key:utf8 caller_name:utf8"
+    " caller_name_norm:utf8 caller_id:utf8? author:utf8? mint_source:utf8 bot_name:utf8?"
+    " raw_address:utf8 card_price_usd:f64? card_mcap_usd:f64? card_asof_ts_utc:ts?"
+    " card_leaks:bool?",
+    "alert_ts_utc chain mint alert_chat_id alert_message_id",
+    "day={day}/chain={chain}",
+    version=2,
+    time_column="alert_ts_utc",
+    dictionary="known_basis chain token_chain caller_key caller_name caller_name_norm caller_id"
+    " author mint_source bot_name",
+    description="Calls: who called which token, when, and when its address became known.",
+    upgrade=Upgrade(
+        _ALERTS_1,
+        columns={
+            # What an edit proved was not kept then.
+            "known_basis": pl.when(pl.col("mint_source") == "bot_reply")
+            .then(pl.lit("bot_reply"))
+            .when(pl.col("known_ts_utc") == pl.col("alert_ts_utc"))
+            .then(pl.lit("posted"))
+            .otherwise(pl.lit("unproven_edit")),
+            "caller_key": _caller_of_alert(),
+            "author": None,
+        },
+    ),
+)
+_ALERT_EVENTS_1 = _type(
     "alerts_event_v1",
     "alert_key:utf8 event_kind:utf8 event_ts_utc:ts seen_at_utc:ts ingest_source:utf8 chain:utf8"
     " mint:utf8 alert_chat_id:i64 alert_message_id:i64 alert_id:utf8 caller_name:utf8"
@@ -81,6 +145,21 @@ ALERT_EVENTS = _type(
     time_column="event_ts_utc",
     dictionary="event_kind ingest_source chain caller_name caller_name_norm mint_source bot_name",
     description="Every observation of a call: the call itself, bot replies to it, edits of it.",
+)
+ALERT_EVENTS = _type(
+    "alerts_event_v1",
+    "alert_key:utf8 event_kind:utf8 event_ts_utc:ts seen_at_utc:ts ingest_source:utf8 chain:utf8"
+    " mint:utf8 alert_chat_id:i64 alert_message_id:i64 alert_id:utf8 caller_key:utf8"
+    " caller_name:utf8 caller_name_norm:utf8 caller_id:utf8? mint_source:utf8 bot_name:utf8?"
+    " bot_message_id:i64? bot_ts_utc:ts?",
+    "alert_key event_ts_utc seen_at_utc",
+    "day={day}",
+    version=2,
+    time_column="event_ts_utc",
+    dictionary="event_kind ingest_source chain caller_key caller_name caller_name_norm mint_source"
+    " bot_name",
+    description="Every observation of a call: the call itself, bot replies to it, edits of it.",
+    upgrade=Upgrade(_ALERT_EVENTS_1, columns={"caller_key": _caller_of_alert()}),
 )
 ALERTS_QUARANTINE = _type(
     "alerts_quarantine",

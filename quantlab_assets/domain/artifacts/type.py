@@ -32,6 +32,7 @@ _FIELDS: Mapping[str, str] = {
     "day": r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])",
     "chain": r"solana|evm",
     "chat": r"-?\d{1,19}",
+    "bucket": r"[0-9a-f]",
     "source": r"[0-9a-f]{16}",
     "token": r"(?:[a-z0-9_-]{1,32}:)?(?:0x[0-9a-f]{40}|[1-9A-HJ-NP-Za-km-z]{32,44})",
     "res": "|".join(INTERVALS),

@@ -26,6 +26,7 @@ Rules = Mapping[str, pl.Expr]
 CHAINS: Final = ("solana", "evm")
 SENDER_KINDS: Final = ("human", "bot", "feed", "channel", "service")
 MINT_SOURCES: Final = ("text", "link", "bot_reply")
+KNOWN_BASES: Final = ("posted", "edited", "bot_reply", "unproven_edit", "seen", "assumed")
 EVENT_KINDS: Final = ("call", "bot_reply", "edit")
 COVERAGE_GRADES: Final = ("good", "covered", "partial", "poor", "none")
 COVERAGE_REASONS: Final = (
@@ -123,6 +124,11 @@ _COUNT: Final[Rules] = {"must be 0 or more": VALUE >= 0}
 _POSITIVE: Final[Rules] = {"must be above 0": VALUE > 0}
 _RATIO: Final[Rules] = {"must be between 0 and 1": VALUE.is_between(0.0, 1.0)}
 _TEXT: Final[Rules] = {"must not be empty": VALUE.str.len_bytes() > 0}
+_CALLER_KEY: Final[Rules] = {
+    "must be user:, channel: or name: and what follows": VALUE.str.contains(
+        "^(user|channel|name):."
+    )
+}
 _INTERVAL: Final[Rules] = {
     f"must be one of {', '.join(map(str, INTERVALS.values()))} s": VALUE.is_in(
         list(INTERVALS.values())
@@ -152,25 +158,35 @@ def _not_above(part: str, whole: str) -> Rules:
     return {f"{part} must not be above {whole}": pl.col(part) <= pl.col(whole)}
 
 
+_MESSAGE_RULES: Final = {"sender_kind": _one_of(*SENDER_KINDS), "ingest_source": _TEXT}
+_ALERT_RULES: Final = {
+    "chain": _one_of(*CHAINS),
+    "mint_source": _one_of(*MINT_SOURCES),
+    "alert_id": _TEXT,
+    "raw_address": _TEXT,
+    "card_price_usd": _AMOUNT,
+    "card_mcap_usd": _AMOUNT,
+    "": {**_not_before("known_ts_utc", "alert_ts_utc"), **_address("mint")},
+}
+_EVENT_RULES: Final = {
+    "chain": _one_of(*CHAINS),
+    "event_kind": _one_of(*EVENT_KINDS),
+    "mint_source": _one_of(*MINT_SOURCES),
+    "alert_key": _TEXT,
+    "alert_id": _TEXT,
+    "": _address("mint"),
+}
 _RULES: Final[Mapping[tuple[str, int], Mapping[str, Rules]]] = {
-    ("telegram_messages", 1): {"sender_kind": _one_of(*SENDER_KINDS), "ingest_source": _TEXT},
-    ("alerts_v1", 1): {
-        "chain": _one_of(*CHAINS),
-        "mint_source": _one_of(*MINT_SOURCES),
-        "alert_id": _TEXT,
-        "raw_address": _TEXT,
-        "card_price_usd": _AMOUNT,
-        "card_mcap_usd": _AMOUNT,
-        "": {**_not_before("known_ts_utc", "alert_ts_utc"), **_address("mint")},
+    ("telegram_messages", 1): _MESSAGE_RULES,
+    ("telegram_messages", 2): _MESSAGE_RULES,
+    ("alerts_v1", 1): _ALERT_RULES,
+    ("alerts_v1", 2): {
+        **_ALERT_RULES,
+        "known_basis": _one_of(*KNOWN_BASES),
+        "caller_key": _CALLER_KEY,
     },
-    ("alerts_event_v1", 1): {
-        "chain": _one_of(*CHAINS),
-        "event_kind": _one_of(*EVENT_KINDS),
-        "mint_source": _one_of(*MINT_SOURCES),
-        "alert_key": _TEXT,
-        "alert_id": _TEXT,
-        "": _address("mint"),
-    },
+    ("alerts_event_v1", 1): _EVENT_RULES,
+    ("alerts_event_v1", 2): {**_EVENT_RULES, "caller_key": _CALLER_KEY},
     ("alerts_quarantine", 1): {"error_code": _TEXT, "error_reason": _TEXT},
     ("ohlcv_slice_v2", 2): {
         "chain": _one_of(*CHAINS),

@@ -11,6 +11,8 @@ from quantlab_assets.domain.telegram.frames import MESSAGES
 VERSION_KEY: Final = ("chat_id", "message_id", "edited_ts_utc", "text")
 """What makes two rows the same version of a message."""
 
+_ANY: Final = ("reply_to_service", "has_buttons", "has_reactions")
+"""What one export may not tell and another does."""
 _NOTHING: Final = MESSAGES.to_frame().lazy()
 MESSAGE: Final = ("chat_id", "message_id")
 HTML: Final = "telegram_html"
@@ -58,10 +60,11 @@ def union_messages(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
     Of rows that are the same version one stays: from JSON rather than HTML, then with the longer
     entities, then by value, so that the choice depends on nothing but the rows themselves.
-    `seen_at_utc` is the earliest of them all. Associative, commutative and idempotent.
+    `seen_at_utc` is the earliest of them all; whether it has buttons, reactions, or answers a
+    service message is true if any of them says so. Associative, commutative and idempotent.
     """
     rows = pl.concat([_NOTHING, *(frame.lazy().select(MESSAGES.names()) for frame in frames)])
-    others = [name for name in MESSAGES.names() if name not in (*VERSION_KEY, "seen_at_utc")]
+    others = [name for name in MESSAGES.names() if name not in (*VERSION_KEY, *_ANY, "seen_at_utc")]
     rows = rows.sort(
         *VERSION_KEY,
         pl.col("ingest_source") != "telegram_json",
@@ -72,7 +75,7 @@ def union_messages(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
     return (
         rows.group_by(VERSION_KEY, maintain_order=True)
-        .agg(pl.col(others).first(), pl.col("seen_at_utc").min())
+        .agg(pl.col(others).first(), pl.col(_ANY).max(), pl.col("seen_at_utc").min())
         .select(MESSAGES.names())
         .collect()
     )

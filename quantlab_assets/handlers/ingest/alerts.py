@@ -69,7 +69,12 @@ def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
         table = table_of(rows, artifact_type)
         return ArtifactDraft(artifact_type.name, key, table, params=params)
 
-    counts = {**found.accounting.counts(), "alerts": found.alerts.height}
+    bases = Counter(found.alerts["known_basis"].to_list())
+    counts = {
+        **found.accounting.counts(),
+        "alerts": found.alerts.height,
+        **{f"known_{basis}": bases[basis] for basis in sorted(bases)},
+    }
     by_chain = [
         draft(ALERTS, ALERTS.key(day=day.isoformat(), chain=str(chain)), rows)
         for (chain,), rows in sorted(found.alerts.partition_by("chain", as_dict=True).items())

@@ -17,6 +17,7 @@ from quantlab_assets.domain.artifacts.records import (
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE, TELEGRAM_MESSAGES
 from quantlab_assets.domain.assets import ASSETS, MESSAGES
 from quantlab_assets.domain.errors import Conflict
+from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.frames import table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
@@ -38,7 +39,8 @@ READINGS: Final = "exports"
 def messages_of_day(
     source: AlertSource, day: date, rules: Rules, *, pseudonym_key: str | None = None
 ) -> AdditiveOutput:
-    """The messages of one UTC day: one artifact a chat, built again whenever the day has changed.
+    """The messages of one UTC day in sixteen artifacts at most, each with all messages of some
+    chats; built again whenever the day has changed.
 
     `sender_kind` is what `rules` make of a sender now. `pseudonym_key` is the fingerprint of the
     key under which the source replaces people's names.
@@ -101,42 +103,59 @@ def _union(
     union = with_sender_kinds(union_of_day(source, day, frames), rules)
     sources: dict[str, dict[str, SourceFile]] = {}
     readings: dict[str, dict[str, Any]] = {}
-    for key, artifact in held.items():
-        sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
+    for artifact, rows in zip(held.values(), frames, strict=False):
+        for key in _keys(day, rows):
+            sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
     for part in exported:
-        for chat in part.messages["chat_id"].unique().to_list():
-            key = TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat())
+        for key in _keys(day, part.messages):
             for file in part.files:
                 sources.setdefault(key, {}).setdefault(file.sha256, file)
             if part.reading:
                 readings.setdefault(key, {})[part.source.sha256] = part.reading
-    chats = {
-        TELEGRAM_MESSAGES.key(chat=str(chat), day=day.isoformat()): rows
-        for (chat,), rows in union.partition_by("chat_id", as_dict=True).items()
-    }
+    buckets = by_bucket(day, union)
     drafts = tuple(
         ArtifactDraft(
             artifact_type=TELEGRAM_MESSAGES.name,
             logical_key=key,
-            table=table_of(chats[key], TELEGRAM_MESSAGES),
+            table=table_of(buckets[key], TELEGRAM_MESSAGES),
             sources=tuple(sources[key][sha256] for sha256 in sorted(sources[key])),
             params={**params, READINGS: readings[key]} if key in readings else params,
         )
-        for key in sorted(chats)
+        for key in sorted(buckets)
     )
     held_versions = sum(artifact.table.num_rows for artifact in held.values())
     return PartitionOutput(
         drafts=drafts,
         loose=loose,
         counts={
-            "chats": len(chats),
-            "messages": sum(rows["message_id"].n_unique() for rows in chats.values()),
+            "chats": union["chat_id"].n_unique(),
+            "messages": union.select(pl.struct("chat_id", "message_id").n_unique()).item(),
             "versions": union.height,
             "new_versions": union.height - held_versions,
             "exports": len(exported),
             "unreadable_records": sum(draft.table.num_rows for draft in loose),
         },
     )
+
+
+def by_bucket(day: date, messages: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The messages of a day by the logical key of the artifact that has their chat."""
+    chats = messages["chat_id"].unique().to_list()
+    keys = pl.col("chat_id").replace_strict(
+        chats, [_key(day, chat) for chat in chats], return_dtype=pl.String
+    )
+    parts = messages.with_columns(keys.alias("key")).partition_by(
+        "key", as_dict=True, include_key=False
+    )
+    return {str(key): rows for (key,), rows in parts.items()}
+
+
+def _keys(day: date, messages: pl.DataFrame) -> set[str]:
+    return {_key(day, chat) for chat in messages["chat_id"].unique().to_list()}
+
+
+def _key(day: date, chat_id: int) -> str:
+    return TELEGRAM_MESSAGES.key(day=day.isoformat(), bucket=chat_bucket(chat_id))
 
 
 def _unreadable(source: AlertSource, contributing: set[str]) -> tuple[ArtifactDraft, ...]:

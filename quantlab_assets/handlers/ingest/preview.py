@@ -18,7 +18,7 @@ from quantlab_assets.domain.telegram.frames import MESSAGES, table_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.telegram.senders import with_sender_kinds
 from quantlab_assets.handlers.ingest.alerts import alerts_of_days
-from quantlab_assets.handlers.ingest.messages import union_of_day
+from quantlab_assets.handlers.ingest.messages import by_bucket, union_of_day
 from quantlab_assets.ports.alert_source import AlertSource
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
@@ -71,10 +71,8 @@ def _messages(
 def _message_drafts(day: date, messages: pl.DataFrame) -> list[ArtifactDraft]:
     kind = _TYPES[assets.ASSETS.type_of(assets.MESSAGES)]
     return [
-        ArtifactDraft(
-            kind.name, kind.key(chat=str(chat), day=day.isoformat()), table_of(rows, kind)
-        )
-        for (chat,), rows in sorted(messages.group_by("chat_id"), key=lambda part: part[0])
+        ArtifactDraft(kind.name, key, table_of(rows, kind))
+        for key, rows in sorted(by_bucket(day, messages).items())
     ]
 
 

@@ -17,6 +17,7 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, ALERTS_QUARANTINE, TELEGRAM_MESSAGES
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
+from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.frames import frame_schema, table_of
 from quantlab_assets.handlers.ingest.messages import READINGS
 from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -94,13 +95,19 @@ def versions_of(store: ArtifactStore, row_id: str) -> pl.DataFrame:
         chat_id, message_id = int(chat), int(message)
     except ValueError:
         raise ValidationFailed(f"{row_id!r} is no message id; expected <chat>:<message>") from None
-    of_chat = ArtifactFilter(TELEGRAM_MESSAGES.name, "active", key_prefix=f"chat={chat_id}/")
-    found = sorted(one.artifact_id for one in store.list_artifacts(of_chat).artifacts)
-    if not found:
+    active = store.list_artifacts(ArtifactFilter(TELEGRAM_MESSAGES.name, "active")).artifacts
+    fields = {"bucket": chat_bucket(chat_id), "chat": chat}
+    of_chat = sorted(
+        artifact.artifact_id
+        for artifact in active
+        for key in [TELEGRAM_MESSAGES.parse_key_of_any_version(artifact.logical_key)]
+        if all(key.get(name, value) == value for name, value in fields.items())
+    )
+    if not of_chat:
         return frame_schema(TELEGRAM_MESSAGES).to_frame()
     return (
-        pl.scan_pyarrow_dataset(store.open_many(found))
-        .filter(pl.col("message_id") == message_id)
+        pl.scan_pyarrow_dataset(store.open_many(of_chat))
+        .filter((pl.col("chat_id") == chat_id) & (pl.col("message_id") == message_id))
         .sort("edited_ts_utc", "text", nulls_last=False)
         .collect()
     )

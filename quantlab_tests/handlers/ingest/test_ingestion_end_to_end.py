@@ -15,6 +15,7 @@ import pytest
 from quantlab_assets import open_lake
 from quantlab_assets.domain.artifacts.records import PartitionRef
 from quantlab_assets.domain.errors import Conflict
+from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.ingest.alerts import alerts_of_days
 from quantlab_assets.handlers.ingest.messages import check_pseudonym_key, messages_of_day
@@ -159,7 +160,7 @@ def test_what_they_come_to(together: Path) -> None:
         (5, MINT, "text"),
     ]
     known = dict(found.select("alert_message_id", "known_ts_utc").iter_rows())
-    assert known[2] == datetime.fromtimestamp(MIDNIGHT - 3000, UTC), "the earliest version with it"
+    assert known[2] == datetime.fromtimestamp(MIDNIGHT - 3500, UTC), "no text is known before it"
     assert known[3] == datetime.fromtimestamp(MIDNIGHT + 2, UTC), "the answer after midnight"
 
 
@@ -170,7 +171,7 @@ def test_an_alert_whose_message_a_later_export_lacks_stays(tmp_path: Path) -> No
         datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
     ).collect()
     assert 1 in found["alert_message_id"].to_list()
-    [artifact] = lake.store.find_by_logical_key("telegram_messages", f"chat=77/day={DAY}")[:1]
+    [artifact] = lake.store.find_by_logical_key("telegram_messages", f"day={DAY}/bucket={chat_bucket(77)}")[:1]
     sources = lake.store.get_sources([artifact.artifact_id])[artifact.artifact_id]
     assert [source.name for source in sources] == sorted(
         ["a.json", "b.json"], key=lambda name: {s.name: s.sha256 for s in sources}[name]
@@ -210,7 +211,7 @@ def test_two_ingestions_at_once_give_the_same_as_one_after_the_other(
 
 def test_the_rules_are_recorded_with_what_is_published(together: Path) -> None:
     store = opened(together).store
-    for key in (f"day={DAY}/chain=evm", f"chat=77/day={DAY}"):
+    for key in (f"day={DAY}/chain=evm", f"day={DAY}/bucket={chat_bucket(77)}"):
         kind = "alerts_v1" if "chain" in key else "telegram_messages"
         [artifact] = store.find_by_logical_key(kind, key)
         params = store.get_publications(artifact.artifact_id)[0].provenance.params

@@ -17,13 +17,14 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE, TELEGRAM_MESSAGES
 from quantlab_assets.domain.telegram.frames import frame_schema
+from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.ingest.messages import messages_of_day
 from quantlab_tests.domain.telegram.alerts.chat_log import log, said
 from quantlab_tests.in_memory.alert_source import HeldExport, InMemoryAlertSource
 
 DAY = date(2025, 11, 7)
-KEY = f"chat=77/day={DAY}"
+KEY = f"day={DAY}/bucket={chat_bucket(77)}"
 
 
 def source(name: str) -> SourceFile:
@@ -65,9 +66,10 @@ def as_held(draft: ArtifactDraft) -> HeldArtifact:
     return HeldArtifact(artifact, draft.table, draft.sources)
 
 
-def test_a_day_is_one_artifact_a_chat() -> None:
+def test_a_day_is_one_artifact_a_bucket_of_chats() -> None:
     output = ingest([export("a", said(1, "x"), said(2, "y", chat=-5))])
-    assert [draft.logical_key for draft in output.drafts] == [f"chat=-5/day={DAY}", KEY]
+    other = f"day={DAY}/bucket={chat_bucket(-5)}"
+    assert [draft.logical_key for draft in output.drafts] == sorted([other, KEY])
     assert all(draft.table.schema == TELEGRAM_MESSAGES.schema for draft in output.drafts)
     assert (output.counts["chats"], output.counts["messages"]) == (2, 2)
 
@@ -76,7 +78,7 @@ def test_lineage_ends_at_exactly_the_exports_that_brought_something() -> None:
     elsewhere = export("c", said(9, "z", after_s=86_400))
     output = ingest([export("a", said(1, "x")), export("b", said(2, "y", chat=5)), elsewhere])
     sources = {draft.logical_key: [s.name for s in draft.sources] for draft in output.drafts}
-    assert sources == {f"chat=5/day={DAY}": ["b.json"], KEY: ["a.json"]}
+    assert sources == {f"day={DAY}/bucket={chat_bucket(5)}": ["b.json"], KEY: ["a.json"]}
 
 
 def test_a_message_that_a_later_export_lacks_stays_with_its_source() -> None:

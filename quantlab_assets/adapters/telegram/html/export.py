@@ -48,7 +48,7 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.domain.time_us import SECOND_US
 
-PARSER_VERSION: Final = "html-1"
+PARSER_VERSION: Final = "html-2"
 INGEST_SOURCE: Final = "telegram_html"
 RAW: Final = "raw.arrow"
 """The disposable file of the first pass, in the working folder."""
@@ -346,6 +346,11 @@ class HtmlExport:
                 pl.lit(chat_id, pl.Int64).alias("chat_id"),
                 pl.lit(name, pl.String).alias("chat_name"),
                 pl.lit(None, STAGED["edited_ts_utc"]).alias("edited_ts_utc"),
+                pl.lit(None, pl.String).alias("author"),
+                pl.lit(None, pl.String).alias("via_bot"),
+                pl.lit(None, pl.Boolean).alias("reply_to_service"),
+                pl.lit(None, pl.Boolean).alias("has_buttons"),
+                pl.lit(None, pl.Boolean).alias("has_reactions"),
                 pl.lit(INGEST_SOURCE).alias("ingest_source"),
             )
             .select(STAGED.names())

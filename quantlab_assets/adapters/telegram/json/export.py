@@ -40,7 +40,7 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.domain.time_us import SECOND_US, to_us
 
-PARSER_VERSION: Final = "json-2"
+PARSER_VERSION: Final = "json-3"
 INGEST_SOURCE: Final = "telegram_json"
 
 MAX_TEXT: Final = 100_000
@@ -71,7 +71,9 @@ _EXPECTED: Final = (
 )
 
 STAGED: Final = pl.Schema({n: t for n, t in MESSAGES.items() if n != "seen_at_utc"})
-"""Columns of `telegram_messages` without `seen_at_utc`, which is known only when all is read."""
+"""Columns of `telegram_messages` without `seen_at_utc`, which is known only when all is read.
+
+`has_reactions` is of the record itself here; that the export has none at all is known later too."""
 UNREADABLE: Final = frame_schema(ALERTS_QUARANTINE)
 
 Layout = Literal["chat", "account"]
@@ -282,6 +284,9 @@ _Usual = TypedDict(
         "forwarded_from": Any,
         "reply_to_message_id": Any,
         "reply_to_peer_id": Any,
+        "author": Any,
+        "via_bot": Any,
+        "reactions": msgspec.Raw,
         "inline_bot_buttons": Any,
         "text": str | list[str | _Entity],
         "text_entities": list[_Entity],
@@ -309,6 +314,8 @@ class _Rows:
     timezone: str = AUTO
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     unreadable: list[tuple[Any, ...]] = field(default_factory=list)
+    services: dict[int, set[int]] = field(default_factory=dict)
+    """The service messages of each chat so far: a message answers none that comes later."""
     characters: int = 0
     kept: int = 0
 
@@ -418,6 +425,11 @@ class _Rows:
             record, self._parts(record.get("text", "")), self._parts(record.get("text_entities"))
         )
         forwarded = _text_or_none(record, "forwarded_from")
+        author = _text_or_none(record, "author")
+        reply_to = _reply_to(record)
+        services = self.services.setdefault(chat.chat_id, set())
+        if service:
+            services.add(message_id)
         return (
             *self.people.chat(chat.chat_id, chat.name, personal=chat.personal),
             message_id,
@@ -426,9 +438,14 @@ class _Rows:
             name,
             sender_id,
             sent_by,
-            _reply_to(record),
+            None if author is None else self.people.person(author),
+            _text_or_none(record, "via_bot"),
+            reply_to,
+            None if reply_to is None else reply_to in services,
             None if forwarded is None else self.people.person(forwarded),
             service,
+            "inline_bot_buttons" in record,
+            "reactions" in record,
             text,
             entities,
             INGEST_SOURCE,

@@ -4,6 +4,7 @@ import polars as pl
 
 from quantlab_assets.domain.telegram import senders
 from quantlab_assets.domain.telegram.alerts.known import BOT_REPLY, MESSAGE
+from quantlab_assets.domain.telegram.callers import caller_key
 from quantlab_assets.domain.telegram.rules import Rules
 
 
@@ -114,15 +115,19 @@ def alerts_of(
     callers = alerts["caller_name"].drop_nulls().unique().sort().to_list()
     norms = [senders.caller_name_norm(name) for name in callers]
     solana = pl.when(pl.col("chain") == "solana").then(pl.lit("solana"))
-    return alerts.with_columns(
-        pl.coalesce(solana, "network", "card_network").alias("token_chain"),
-        pl.col("caller_name")
-        .replace_strict(callers, norms, default=None, return_dtype=pl.String)
-        .alias("caller_name_norm"),
-        pl.col("chat_id").alias("alert_chat_id"),
-        pl.col("message_id").alias("alert_message_id"),
-        pl.format("{}:{}:{}", "chat_id", "message_id", "mint").alias("alert_id"),
-    ).sort("alert_ts_utc", "chain", "mint", *MESSAGE)
+    return (
+        alerts.with_columns(
+            pl.coalesce(solana, "network", "card_network").alias("token_chain"),
+            pl.col("caller_name")
+            .replace_strict(callers, norms, default=None, return_dtype=pl.String)
+            .alias("caller_name_norm"),
+            pl.col("chat_id").alias("alert_chat_id"),
+            pl.col("message_id").alias("alert_message_id"),
+            pl.format("{}:{}:{}", "chat_id", "message_id", "mint").alias("alert_id"),
+        )
+        .with_columns(caller_key("caller_id", "chat_id", "caller_name_norm").alias("caller_key"))
+        .sort("alert_ts_utc", "chain", "mint", *MESSAGE)
+    )
 
 
 def _agreed(column: str) -> pl.Expr:

@@ -23,10 +23,11 @@ from quantlab_assets.domain.telegram.alerts.calls import (
     resolved_by_bots,
 )
 from quantlab_assets.domain.telegram.alerts.events import events_of
+from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 from quantlab_assets.domain.telegram.alerts.mentions import mentions_of
 from quantlab_assets.domain.telegram.alerts.quarantine import quarantine_of
 from quantlab_assets.domain.telegram.alerts.replies import replies_of
-from quantlab_assets.domain.telegram.alerts.versions import MESSAGE, posts_of, versions_of
+from quantlab_assets.domain.telegram.alerts.versions import posts_of, versions_of
 from quantlab_assets.domain.telegram.frames import typed
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 

@@ -75,7 +75,7 @@ def known_times(versions: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("unedited").any().over(MESSAGE) | (pl.col("seen") > first_seen))
         .otherwise(pl.col("claimed") > first_claim)
     )
-    when_seen = pl.max_horizontal("posted", "seen_in_html")
+    when_seen = pl.when("in_html").then(pl.max_horizontal("posted", "seen_in_html"))
     stands = pl.col("edited_unreacted").is_not_null() & ~pl.col("in_html")
     known = texts.with_columns(replaced_another.alias("replaced_another")).select(
         *_TEXT,
@@ -93,7 +93,7 @@ def known_times(versions: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(POSTED))
         .when("replaced_another")
         .then(
-            pl.when(html_only | (when_seen < pl.col("claimed")))
+            pl.when(html_only | (when_seen < pl.col("claimed")).fill_null(False))
             .then(pl.lit(SEEN))
             .otherwise(pl.lit(EDITED))
         )

@@ -6,8 +6,8 @@ from typing import Final
 import polars as pl
 
 from quantlab_assets.domain.telegram import cards
-from quantlab_assets.domain.telegram.alerts.mentions import mentions_of
 from quantlab_assets.domain.telegram.alerts.known import MESSAGE
+from quantlab_assets.domain.telegram.alerts.mentions import mentions_of
 from quantlab_assets.domain.telegram.rules import Rules
 from quantlab_assets.domain.tokens import network_names as networks
 

@@ -57,7 +57,10 @@ def posts_of(versions: pl.DataFrame) -> pl.DataFrame:
         pl.col("text").first(),
         pl.col("seen_at_utc").min(),
         pl.col("ingest_source").first(),
-        pl.col("reply_to_message_id").is_not_null().any().alias("is_reply"),
+        (pl.col("reply_to_message_id").is_not_null() & ~pl.col("reply_to_service").fill_null(False))
+        .any()
+        .alias("is_reply"),
+        pl.col("author").drop_nulls().first(),
         pl.col("is_service").any().alias("is_service"),
         (pl.col("sender_kind") == "bot").any().alias("is_bot"),
         pl.col("is_command").any().alias("is_command"),

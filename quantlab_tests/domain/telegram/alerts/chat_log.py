@@ -34,8 +34,14 @@ def said(
     forwarded_from: str | None = None,
     source: str = "telegram_json",
     seen: datetime = SEEN,
+    reactions: bool | None = False,
+    to_service: bool | None = None,
+    buttons: bool | None = None,
+    author: str | None = None,
+    via_bot: str | None = None,
 ) -> dict[str, Any]:
-    """A version of a message, `after_s` seconds past noon."""
+    """A version of a message, `after_s` seconds past noon. `reactions` is None in an export that
+    carries none at all, and in HTML."""
     edited = None if edited_after_s is None else NOON + timedelta(seconds=edited_after_s)
     entities = [{"type": "text_link", "text": "x", "href": href} for href in links]
     return {
@@ -47,9 +53,14 @@ def said(
         "sender_name": by,
         "sender_id": by_id,
         "sender_kind": "human",
+        "author": author,
+        "via_bot": via_bot,
         "reply_to_message_id": reply_to,
+        "reply_to_service": to_service,
         "forwarded_from": forwarded_from,
         "is_service": service,
+        "has_buttons": buttons,
+        "has_reactions": None if source == "telegram_html" else reactions,
         "text": text,
         "entities_json": json.dumps(entities),
         "ingest_source": source,

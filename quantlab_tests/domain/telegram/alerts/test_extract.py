@@ -248,11 +248,25 @@ class TestBotReplies:
         )
         assert only(extracted(said(1, "$ORE"), reply).alerts)["mint"] == OTHER_MINT
 
-    def test_a_card_that_was_edited_is_known_only_since_the_edit(self) -> None:
+    def test_a_card_that_was_refreshed_named_the_token_since_its_posting(self) -> None:
         reply = card(2, MINT, reply_to=1, edited_after_s=900)
         alert = only(extracted(said(1, "$ZKSL"), reply).alerts)
-        assert alert["known_ts_utc"] == NOON + seconds(900)
+        assert (alert["known_ts_utc"], alert["known_basis"]) == (NOON + seconds(1), "bot_reply")
         assert alert["card_leaks"] is True
+
+    @pytest.mark.parametrize("before", ["searching ...", OTHER_MINT])
+    def test_a_card_that_named_none_or_another_before_is_known_since_its_edit(
+        self, before: str
+    ) -> None:
+        versions = (
+            said(2, before, by="Rick", after_s=1, reply_to=1),
+            card(2, MINT, reply_to=1, edited_after_s=9),
+        )
+        found = extracted(said(1, "$ZKSL"), *versions)
+        if before == OTHER_MINT:  # bots that answer with different tokens resolve nothing
+            assert found.alerts.is_empty()
+        else:
+            assert only(found.alerts)["known_ts_utc"] == NOON + seconds(9)
 
     def test_a_card_also_exported_before_its_edit_is_known_since_its_posting(self) -> None:
         versions = (
@@ -356,9 +370,10 @@ class TestEdits:
         )
         assert only(found.alerts)["known_ts_utc"] == NOON
 
-    def test_html_does_not_date_a_text_that_json_says_was_edited(self) -> None:
+    def test_json_beside_html_makes_no_call_later(self) -> None:
         found = extracted(said(1, MINT, edited_after_s=60), said(1, MINT, source="telegram_html"))
-        assert only(found.alerts)["known_ts_utc"] == NOON + seconds(60)
+        alert = only(found.alerts)
+        assert (alert["known_ts_utc"], alert["known_basis"]) == (NOON, "unproven_edit")
 
     def test_a_command_edited_into_a_call_is_a_call_from_then_on(self) -> None:
         found = extracted(said(1, f"/pnl {MINT}"), said(1, MINT, edited_after_s=60))
