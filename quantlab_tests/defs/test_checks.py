@@ -84,6 +84,8 @@ def call(number: int) -> dict[str, Any]:
     return {
         "alert_ts_utc": NOON,
         "known_ts_utc": NOON,
+        "known_basis": "posted",
+        "caller_key": "name:1:caller_01",
         "chain": "solana",
         "mint": MINT,
         "alert_chat_id": 1,

@@ -160,7 +160,7 @@ def test_what_they_come_to(together: Path) -> None:
         (5, MINT, "text"),
     ]
     known = dict(found.select("alert_message_id", "known_ts_utc").iter_rows())
-    assert known[2] == datetime.fromtimestamp(MIDNIGHT - 3500, UTC), "no text is known before it"
+    assert known[2] == datetime.fromtimestamp(MIDNIGHT - 3000, UTC), "the earliest version with it"
     assert known[3] == datetime.fromtimestamp(MIDNIGHT + 2, UTC), "the answer after midnight"
 
 
@@ -171,7 +171,9 @@ def test_an_alert_whose_message_a_later_export_lacks_stays(tmp_path: Path) -> No
         datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
     ).collect()
     assert 1 in found["alert_message_id"].to_list()
-    [artifact] = lake.store.find_by_logical_key("telegram_messages", f"day={DAY}/bucket={chat_bucket(77)}")[:1]
+    [artifact] = lake.store.find_by_logical_key(
+        "telegram_messages", f"day={DAY}/bucket={chat_bucket(77)}"
+    )[:1]
     sources = lake.store.get_sources([artifact.artifact_id])[artifact.artifact_id]
     assert [source.name for source in sources] == sorted(
         ["a.json", "b.json"], key=lambda name: {s.name: s.sha256 for s in sources}[name]

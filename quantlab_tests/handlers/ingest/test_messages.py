@@ -16,8 +16,8 @@ from quantlab_assets.domain.artifacts.records import (
     SourceFile,
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE, TELEGRAM_MESSAGES
-from quantlab_assets.domain.telegram.frames import frame_schema
 from quantlab_assets.domain.telegram.chats import chat_bucket
+from quantlab_assets.domain.telegram.frames import frame_schema
 from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.handlers.ingest.messages import messages_of_day
 from quantlab_tests.domain.telegram.alerts.chat_log import log, said
