@@ -25,6 +25,7 @@ CALL = {
     "alert_id": f"-1:2:{SOLANA}",
     "caller_name": "Al",
     "caller_name_norm": "al",
+    "caller_key": "name:-1:al",
     "mint_source": "text",
 }
 GOOD: dict[str, dict[str, Any]] = {
@@ -39,7 +40,13 @@ GOOD: dict[str, dict[str, Any]] = {
         "ingest_source": "json",
         "seen_at_utc": NOON,
     },
-    "alerts_v1": {**CALL, "alert_ts_utc": NOON, "known_ts_utc": NOON, "raw_address": SOLANA},
+    "alerts_v1": {
+        **CALL,
+        "alert_ts_utc": NOON,
+        "known_ts_utc": NOON,
+        "known_basis": "posted",
+        "raw_address": SOLANA,
+    },
     "alerts_event_v1": {
         **CALL,
         "alert_key": "k",
@@ -170,6 +177,8 @@ def test_good_rows_pass(artifact_type: ArtifactType) -> None:
         ("alerts_v1", {"mint": EVM}, "mint must be an address of its chain"),
         ("alerts_v1", {"chain": "evm", "mint": EVM.upper()}, "mint must be an address"),
         ("alerts_v1", {"chain": "evm", "mint": EVM + "\n"}, "mint must be an address"),
+        ("alerts_v1", {"caller_key": "al"}, "caller_key must be user:, channel: or name:"),
+        ("alerts_v1", {"known_basis": "guess"}, "known_basis must be one of posted"),
         ("alerts_v1", {"mint_source": "guess"}, "mint_source must be one of text, link"),
         (
             "alerts_v1",

@@ -52,6 +52,8 @@ def alerts(*tokens: str, at: datetime = NOON) -> pl.DataFrame:
             "alert_id": f"1:{number}:{token}",
             "caller_name": "A",
             "caller_name_norm": "a",
+            "caller_key": "name:1:a",
+            "known_basis": "posted",
             "mint_source": "text",
             "raw_address": token,
             "card_leaks": False,
