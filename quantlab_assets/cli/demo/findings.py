@@ -6,14 +6,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter
-from quantlab_assets.domain.artifacts.seed_types import (
-    ALERTS,
-    ALERTS_QUARANTINE,
-    COVERAGE_SUMMARY,
-    OHLCV_SLICE,
-    TELEGRAM_MESSAGES,
-)
-from quantlab_assets.domain.artifacts.type import ArtifactType
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,18 +68,16 @@ def findings_of(
 
 
 def _ingested(artifacts: Sequence[Artifact]) -> list[Record]:
-    shown = (TELEGRAM_MESSAGES, ALERTS, OHLCV_SLICE)
+    shown = {"telegram_messages": "messages", "alerts_v1": "calls", "ohlcv_slice_v2": "candles"}
     return [
         {
-            "artifact_type": kind.name,
+            "artifact_type": name,
             "what": what,
             "artifacts": len(mine),
             "rows": sum(artifact.row_count for artifact in mine),
         }
-        for kind, what in zip(shown, ("messages", "calls", "candles"), strict=True)
-        for mine in [
-            [a for a in artifacts if a.artifact_type == kind.name and a.status == "active"]
-        ]
+        for name, what in shown.items()
+        for mine in [[a for a in artifacts if a.artifact_type == name and a.status == "active"]]
     ]
 
 
@@ -108,7 +98,7 @@ def _coverage(lake: "Lake") -> list[Record]:
 
     counts = ["alerts", "covered", "partial", "poor", "none"]
     return (
-        _active(lake, COVERAGE_SUMMARY)
+        _active(lake, "coverage_summary")
         .filter(pl.col("horizon_h") == COVERAGE_HORIZON_H)
         .with_columns((pl.col("mean_ratio") * pl.col("alerts")).alias("weighted"))
         .sort("caller_name_norm", "day", "chain")
@@ -138,7 +128,7 @@ def _refused_messages(lake: "Lake") -> list[Record]:
     import polars as pl
 
     return (
-        _active(lake, ALERTS_QUARANTINE)
+        _active(lake, "alerts_quarantine")
         .sort("ts_utc", "chat_id", "message_id", "error_code")
         .select(
             "ts_utc",
@@ -169,16 +159,16 @@ def _refused_candles(lake: "Lake") -> list[Record]:
     ]
 
 
-def _artifacts(lake: "Lake", kind: ArtifactType) -> list[Artifact]:
+def _artifacts(lake: "Lake", kind: str) -> list[Artifact]:
     """The active artifacts of a type, by logical key."""
-    listed = lake.store.list_artifacts(ArtifactFilter(artifact_type=kind.name, status="active"))
+    listed = lake.store.list_artifacts(ArtifactFilter(artifact_type=kind, status="active"))
     return sorted(listed.artifacts, key=lambda artifact: artifact.logical_key)
 
 
-def _active(lake: "Lake", kind: ArtifactType) -> "pl.DataFrame":
+def _active(lake: "Lake", kind: str) -> "pl.DataFrame":
     """All rows of the active artifacts of a type."""
     import polars as pl
 
     ids = [artifact.artifact_id for artifact in _artifacts(lake, kind)]
-    table = lake.store.open_many(ids).to_table() if ids else kind.empty()
+    table = lake.store.open_many(ids).to_table() if ids else lake.types.get(kind).empty()
     return pl.DataFrame(pl.from_arrow(table))
