@@ -4,7 +4,9 @@ Everything is read as the newest version, whatever it is stored as; the newest i
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import polars as pl
 import pyarrow as pa
@@ -268,3 +270,33 @@ def successors(store: ArtifactStore) -> dict[str, tuple[str | None, str]]:
     with store.database.reading() as connection:
         rows = connection.exec_driver_sql("SELECT old_id, new_id, reason FROM supersedes").all()
     return {old: (new, reason) for old, new, reason in rows}
+
+
+def test_whoever_comes_last_the_newer_version_is_the_active_one(tmp_path: Path) -> None:
+    store = ParquetStore.at(
+        artifacts_root=tmp_path / "artifacts",
+        manifest=tmp_path / "manifest" / "manifest.sqlite",
+        staging=tmp_path / "staging",
+        types=TypeRegistry((MARKS_2,)),
+        create=True,
+    )
+    for turn in range(4):
+        key = f"book=atlas/day=2025-05-0{turn + 1}"
+        requests = [
+            PublishRequest("marks", key, marks_1([(number, "Zoe", turn)]), WRITER, 1)
+            if number % 2
+            else PublishRequest("marks", key, marks_2([(number, "Zoe", turn)]), WRITER, 2)
+            for number in range(6)
+        ]
+        start = Barrier(len(requests))
+
+        def publish(request: PublishRequest, start: Barrier = start) -> PublishResult:
+            start.wait()
+            return store.publish_artifact(request)
+
+        with ThreadPoolExecutor(len(requests)) as pool:
+            results = list(pool.map(publish, requests))
+
+        found = store.find_by_logical_key("marks", key)
+        assert len(found) == len(results)
+        assert [one.schema_version for one in found if one.status == "active"] == [2]

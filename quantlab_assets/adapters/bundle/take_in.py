@@ -296,7 +296,7 @@ def _check_files(
     """Every file has its hash, its rows their content hash, order and values."""
     from quantlab_assets.domain.artifacts.value_rules import check_values
 
-    waiting: dict[str, list[pa.Table]] = {}
+    waiting: dict[tuple[str, int], list[pa.Table]] = {}
     for one in made:
         beside = archive.read(bundle.files[f"{FILES}{sidecar_path(one.path)}"])
         told = sidecar.unseal(beside, one.path)
@@ -307,16 +307,16 @@ def _check_files(
         if one.purged_at is not None:
             continue
         data = _bytes_of(archive, bundle, one)
-        kind = store.types.get(one.artifact_type)
+        kind = store.types.get(one.artifact_type, one.schema_version)
         table = _table_of(data, one, kind)
-        several = waiting.setdefault(kind.name, [])
+        several = waiting.setdefault((kind.name, kind.schema_version), [])
         several.append(table)
         if sum(each.nbytes for each in several) > _CHECKED_TOGETHER:
             check_values(pa.concat_tables(several), kind)
             several.clear()
-    for name, several in waiting.items():
+    for version, several in waiting.items():
         if several:
-            check_values(pa.concat_tables(several), store.types.get(name))
+            check_values(pa.concat_tables(several), store.types.get(*version))
 
 
 def _bytes_of(archive: Archive, bundle: _Bundle, one: Artifact) -> bytes:

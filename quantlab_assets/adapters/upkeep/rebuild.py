@@ -81,7 +81,7 @@ def rebuild_manifest(
             known = known_ids(transaction)
         records = _records(files, found, known, types, problems, on_progress)
         with database.writing() as transaction:
-            _add(transaction, _oldest_first(records, problems), known, problems)
+            _add(transaction, _oldest_first(records, problems), known, types, problems)
         check_manifest(unfinished)
         _take_name(unfinished, manifest_out)
     return RebuildReport(len(known), len(records), tuple(problems))
@@ -159,7 +159,11 @@ def _oldest_first(records: Mapping[str, Described], problems: list[str]) -> list
 
 
 def _add(
-    transaction: Transaction, records: Sequence[Described], known: set[str], problems: list[str]
+    transaction: Transaction,
+    records: Sequence[Described],
+    known: set[str],
+    types: TypeRegistry,
+    problems: list[str],
 ) -> None:
     """Add what sidecars tell to a manifest that knows `known`, each as if it were published now."""
     made = [record.artifact for record in records]
@@ -172,6 +176,7 @@ def _add(
     join_heads(
         transaction,
         [(one.head, one.artifact.artifact_id) for one in records if one.head is not None],
+        types=types,
     )
 
 

@@ -64,8 +64,14 @@ def replace_heads(
     )
 
 
-def join_heads(connection: Connection, joining: Iterable[tuple[PartitionRef, str]]) -> None:
-    """The active ones of the artifacts are in these heads; superseded ones have left them."""
+def join_heads(
+    connection: Connection, joining: Iterable[tuple[PartitionRef, str]], *, types: TypeRegistry
+) -> None:
+    """The active ones of the artifacts are in these heads; superseded ones have left them.
+
+    What is in a head beside the artifact that has its data under the key of a newer schema version
+    is superseded by that one: both together would have the data twice.
+    """
     stale = select(artifacts.c.artifact_id).where(artifacts.c.status != "active")
     active = set(
         connection.scalars(select(artifacts.c.artifact_id).where(artifacts.c.status == "active"))
@@ -81,6 +87,28 @@ def join_heads(connection: Connection, joining: Iterable[tuple[PartitionRef, str
         rows.append({"asset": ref.asset, "partition": ref.partition, "artifact_id": artifact_id})
     if rows:
         connection.execute(insert_missing(partition_heads), rows)
+    for ref in dict.fromkeys(PartitionRef(row["asset"], row["partition"]) for row in rows):
+        _leave_for_newer_versions(connection, ref, types)
+
+
+def _leave_for_newer_versions(
+    connection: Connection, ref: PartitionRef, types: TypeRegistry
+) -> None:
+    members = artifacts_by_id(connection, head_of(connection, ref) or ())
+    successors = {
+        old: new
+        for old, new in _successors(connection, list(members.values()), types).items()
+        if new in members
+    }
+    record_supersessions(
+        connection,
+        [
+            Supersession(old, new, members[new].created_at, "rebuilt")
+            for old, new in sorted(successors.items())
+        ],
+    )
+    for old in successors:
+        leave_heads(connection, old)
 
 
 def leave_heads(connection: Connection, artifact_id: str) -> None:
