@@ -210,6 +210,17 @@ def test_an_older_version_does_not_displace_the_newer(lake_of: Make) -> None:
     assert store.find_by_logical_key("marks", BOOK)[0].artifact_id == new.artifact_id
 
 
+def test_a_key_finds_what_is_active_then_the_newest_versions(lake_of: Make) -> None:
+    store = lake_of(MARKS_2)
+    first = put(store, marks_2(ROWS))
+    second = put(store, marks_2(MORE))
+    old = put(store, marks_1(MORE), 1)
+
+    found = [one.artifact_id for one in store.find_by_logical_key("marks", BOOK)]
+
+    assert found == [second.artifact_id, first.artifact_id, old.artifact_id]
+
+
 def test_an_older_version_is_active_where_nothing_newer_is(lake_of: Make) -> None:
     store = lake_of(MARKS_2)
     new = put(store, marks_2(ROWS))
