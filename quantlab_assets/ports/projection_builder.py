@@ -1,11 +1,12 @@
 """Disposable DuckDB files built from artifacts."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from quantlab_assets.domain.artifacts.records import Status
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 Layout = Literal["plain", "research"]
 """`plain`: the tables that were asked for. `research`: also the merged candles, the tables of the
 manifest and of the ledger, comments, views and macros of docs/projections.md."""
+
+
+_CONTENT_NAME: Final = re.compile(r"p_[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,12 @@ class ProjectionRequest:
     projection_id: str | None = None
     verify: bool = True
     layout: Layout = "plain"
+
+    @property
+    def is_named_by_content(self) -> bool:
+        """Whether its name follows from its artifacts (`p_` and 32 hex digits): a rebuild then
+        keeps them, where another one chooses anew."""
+        return _CONTENT_NAME.fullmatch(str(self.projection_id)) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,7 @@ def test_duckdb_is_written_by_the_builds_of_projections_only() -> None:
         ("quantlab_assets/adapters/duckdb/connections.py", "open_for_build"),
         ("quantlab_assets/adapters/duckdb/ledger_file.py", "_write"),
     }
-    assert modules_that_use(r".*\.open_for_build$") == [
-        "quantlab_assets/adapters/duckdb/projections.py"
-    ]
+    assert modules_that_use(r".*\.open_for_build$") == ["quantlab_assets/adapters/duckdb/build.py"]
 
 
 def test_the_repository_stands_alone() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from base58 import b58encode
 
-from quantlab_assets.adapters.duckdb.layout import in_order
+from quantlab_assets.adapters.duckdb.plan import in_order
 from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
 from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE

@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb.identifiers import check_identifier
-from quantlab_assets.adapters.duckdb.record import CONTENT_NAME, as_asked, normalised
-from quantlab_assets.adapters.duckdb.selection import choose
+from quantlab_assets.adapters.duckdb.plan import choose
+from quantlab_assets.adapters.duckdb.record import normalised, to_rebuild
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -55,10 +55,9 @@ class InMemoryProjections:
         check_identifier(projection_id, "projection")
         if projection_id not in self._held:
             raise NotFound(f"projection {projection_id} has no stored request")
-        request = self._held[projection_id].projection.request
-        if CONTENT_NAME.fullmatch(projection_id) is None:
-            request = normalised(choose(as_asked(request), self._store, self._types)[0])
-        self._held[projection_id] = self._make(request)
+        request = to_rebuild(self._held[projection_id].projection.request)
+        chosen = normalised(choose(request, self._store, self._types)[0])
+        self._held[projection_id] = self._make(chosen)
         return self._shown(projection_id)
 
     def dispose(self, projection_id: str) -> None:

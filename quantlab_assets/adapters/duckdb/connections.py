@@ -47,8 +47,8 @@ def open_for_build(
     try:
         name = quoted(path.stem, "projection")
         attach = f"ATTACH {text_literal(str(path))} AS {name} (ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
-        connection.execute(attach).fetchall()
-        connection.execute(f"USE {name}").fetchall()
+        run(connection, attach)
+        run(connection, f"USE {name}")
     except BaseException:
         connection.close()
         raise
@@ -99,6 +99,11 @@ def open_for_reading(
         shutil.rmtree(folder, ignore_errors=True)
     _lock_down(connection, limits, {"temp_directory": ""})
     return connection
+
+
+def run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Run a statement to its end; a result that nobody fetches may stay half done."""
+    connection.execute(statement).fetchall()
 
 
 def first_line(error: Exception) -> str:

@@ -18,6 +18,12 @@ RESERVED_NAMES: Final = frozenset(
 """What no projection can be called: DuckDB's own catalogues and schemas, the schema of stored
 candles, and the projection of the ledger."""
 
+FILE_COLUMN: Final = "quantlab_artifact_file"
+PLACE_COLUMN: Final = "quantlab_artifact_place"
+ROW_COLUMN: Final = "file_row_number"
+OWN_COLUMNS: Final = frozenset({"rowid", FILE_COLUMN, PLACE_COLUMN, ROW_COLUMN})
+"""Names that no column of a table can have: DuckDB, or what fills a table, gives them to rows."""
+
 _TYPES: Final = {
     pa.int8(): "TINYINT",
     pa.int16(): "SMALLINT",
@@ -46,6 +52,14 @@ def check_identifier(name: str, what: str) -> str:
             " not a digit first"
         )
     return name
+
+
+def check_projection_id(projection_id: str) -> str:
+    """The id, if a projection can be called so. Raises `ValidationFailed`."""
+    check_identifier(projection_id, "projection")
+    if projection_id in RESERVED_NAMES:
+        raise ValidationFailed(f"projection {projection_id!r}: the name is taken; choose another")
+    return projection_id
 
 
 def quoted(name: str, what: str) -> str:

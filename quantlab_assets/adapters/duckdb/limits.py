@@ -15,7 +15,7 @@ from quantlab_assets.domain.errors import StoreUnavailable, ValidationFailed
 
 _SIZE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,3})?) ?([KMGT]i?)?B", re.IGNORECASE)
 _UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_LOOK_EVERY_S: Final = 0.2
+LOOK_EVERY_S: Final = 0.2
 
 _SIZE_OF_PARQUET: Final = 1.6
 """A DuckDB file over the Parquet files it is made of: 1.2 was measured for candles."""
@@ -100,7 +100,7 @@ def watched(
             faults.append(f"the disk has less than {limits.free_disk} left")
 
     def watch() -> None:
-        while not done.wait(_LOOK_EVERY_S):
+        while not done.wait(LOOK_EVERY_S):
             if not faults:
                 with suppress(OSError):  # A file that is gone again.
                     look()

@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from quantlab_assets.adapters.duckdb.connections import run
 from quantlab_assets.adapters.duckdb.research_sql import COUNTS, STORED_CANDLES
 
 _UNSETTLED: Final = f"""
@@ -83,16 +84,16 @@ def mark_candles_that_count(
 ) -> None:
     """Set the flag of the stored candles: of all tokens, or of those whose rows have changed."""
     if tokens is None:
-        _run(connection, _UNSETTLED.format(restriction=""))
-        _run(connection, "CREATE TEMP TABLE touched AS FROM unsettled")
+        run(connection, _UNSETTLED.format(restriction=""))
+        run(connection, "CREATE TEMP TABLE touched AS FROM unsettled")
     else:
         connection.register("quantlab_tokens", pa.table({"token_address": sorted(tokens)}))
-        _run(connection, "CREATE TEMP TABLE touched AS FROM quantlab_tokens")
+        run(connection, "CREATE TEMP TABLE touched AS FROM quantlab_tokens")
         connection.unregister("quantlab_tokens")
-        _run(connection, _UNSETTLED.format(restriction=_TOUCHED))
-    _run(connection, _CANDIDATES)
-    _run(connection, _WINNERS)
-    _run(
+        run(connection, _UNSETTLED.format(restriction=_TOUCHED))
+    run(connection, _CANDIDATES)
+    run(connection, _WINNERS)
+    run(
         connection,
         f"""
         UPDATE {STORED_CANDLES} SET {COUNTS} = NOT {COUNTS} {_TOUCHED}
@@ -101,8 +102,4 @@ def mark_candles_that_count(
         """,  # noqa: S608
     )
     for name in ("touched", "unsettled", "candidates", "winners"):
-        _run(connection, f"DROP TABLE {name}")
-
-
-def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    connection.execute(statement).fetchall()
+        run(connection, f"DROP TABLE {name}")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -20,9 +19,6 @@ from quantlab_assets.ports.projection_builder import (
 
 FORMAT_VERSION: Final = 2
 """Raised when the same request makes other tables: every content-derived name changes with it."""
-
-CONTENT_NAME: Final = re.compile(r"p_[0-9a-f]{32}", re.ASCII)
-"""What names that follow from the content look like."""
 
 Segments = tuple[tuple[str, int], ...]
 """Artifact ids with their numbers of rows, in the order in which the rows stand in a table."""
@@ -51,13 +47,18 @@ class ProjectionRecord:
     fresh_size: int
     fresh_rows: int
 
+    @property
+    def projection_id(self) -> str:
+        """The name of the projection."""
+        return str(self.request.projection_id)
+
     def describes(self, path: Path) -> bool:
         """Whether the database at `path` is the one this record was written for."""
         try:
-            found = path.stat()
+            status = path.stat()
         except FileNotFoundError:
             return False
-        return (found.st_size, found.st_mtime_ns) == (self.file_size, self.file_mtime_ns)
+        return (status.st_size, status.st_mtime_ns) == (self.file_size, self.file_mtime_ns)
 
 
 def as_asked(request: ProjectionRequest) -> ProjectionRequest:
@@ -67,6 +68,25 @@ def as_asked(request: ProjectionRequest) -> ProjectionRequest:
         for table in request.tables
     )
     return replace(request, tables=tables)
+
+
+def to_rebuild(request: ProjectionRequest) -> ProjectionRequest:
+    """The request for what a rebuild has: just what was chosen if the name promises that, else
+    what the selectors choose now."""
+    if not request.is_named_by_content:
+        return as_asked(request)
+    tables = tuple(replace(table, selector=None) for table in request.tables)
+    return replace(request, tables=tables)
+
+
+def has_same_tables(old: ProjectionRequest, new: ProjectionRequest) -> bool:
+    """Whether the two differ in nothing but the artifacts."""
+
+    def shape(request: ProjectionRequest) -> object:
+        tables = [replace(table, artifact_ids=(), selector=None) for table in request.tables]
+        return (request.layout, tables)
+
+    return shape(old) == shape(new)
 
 
 def normalised(request: ProjectionRequest) -> ProjectionRequest:
@@ -134,30 +154,30 @@ def write_record(record: ProjectionRecord, path: Path) -> None:
 def read_record(path: Path) -> ProjectionRecord | None:
     """The record, or None if there is none that this version can read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["format"] != FORMAT_VERSION:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["format"] != FORMAT_VERSION:
             return None
         segments = {
             name: tuple((artifact_id, rows) for artifact_id, rows in placed)
-            for name, placed in found["segments"].items()
+            for name, placed in stored["segments"].items()
         }
-        asked = _request(found["request"])
+        asked = _request(stored["request"])
         chosen = tuple(
             replace(table, artifact_ids=tuple(sorted(i for i, _ in segments[table.name])))
             for table in asked.tables
         )
         return ProjectionRecord(
             request=replace(asked, tables=chosen),
-            rows={str(name): int(count) for name, count in found["rows"].items()},
+            rows={str(name): int(count) for name, count in stored["rows"].items()},
             segments=segments,
-            versions={str(name): int(number) for name, number in found["versions"].items()},
-            state={str(name): str(text) for name, text in found["state"].items()},
-            stale=bool(found["stale"]),
-            built_at=datetime.fromisoformat(found["built_at"]),
-            file_size=int(found["file_size"]),
-            file_mtime_ns=int(found["file_mtime_ns"]),
-            fresh_size=int(found["fresh_size"]),
-            fresh_rows=int(found["fresh_rows"]),
+            versions={str(name): int(number) for name, number in stored["versions"].items()},
+            state={str(name): str(text) for name, text in stored["state"].items()},
+            stale=bool(stored["stale"]),
+            built_at=datetime.fromisoformat(stored["built_at"]),
+            file_size=int(stored["file_size"]),
+            file_mtime_ns=int(stored["file_mtime_ns"]),
+            fresh_size=int(stored["fresh_size"]),
+            fresh_rows=int(stored["fresh_rows"]),
         )
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -198,39 +218,39 @@ def _selector_json(selector: ArtifactSelector | None) -> dict[str, Any] | None:
     }
 
 
-def _request(found: Mapping[str, Any]) -> ProjectionRequest:
-    if found["format"] != FORMAT_VERSION:
+def _request(stored: Mapping[str, Any]) -> ProjectionRequest:
+    if stored["format"] != FORMAT_VERSION:
         raise ValueError("another version")
     return ProjectionRequest(
-        tables=tuple(_table(table) for table in found["tables"]),
-        projection_id=found["projection_id"],
-        verify=found["verify"],
-        layout=found["layout"],
+        tables=tuple(_table(table) for table in stored["tables"]),
+        projection_id=stored["projection_id"],
+        verify=stored["verify"],
+        layout=stored["layout"],
     )
 
 
-def _table(found: Mapping[str, Any]) -> ProjectionTable:
+def _table(stored: Mapping[str, Any]) -> ProjectionTable:
     return ProjectionTable(
-        name=found["name"],
-        artifact_type=found["artifact_type"],
-        artifact_ids=tuple(found["artifact_ids"]),
-        indexes=tuple(tuple(index) for index in found["indexes"]),
-        key_columns=tuple((column, field) for column, field in found["key_columns"]),
-        selector=_selector(found["selector"]),
+        name=stored["name"],
+        artifact_type=stored["artifact_type"],
+        artifact_ids=tuple(stored["artifact_ids"]),
+        indexes=tuple(tuple(index) for index in stored["indexes"]),
+        key_columns=tuple((column, field) for column, field in stored["key_columns"]),
+        selector=_selector(stored["selector"]),
     )
 
 
-def _selector(found: Mapping[str, Any] | None) -> ArtifactSelector | None:
-    if found is None:
+def _selector(stored: Mapping[str, Any] | None) -> ArtifactSelector | None:
+    if stored is None:
         return None
 
     def day(text: str | None) -> date | None:
         return None if text is None else date.fromisoformat(text)
 
     return ArtifactSelector(
-        status=found["status"],
-        tags=tuple((name, value) for name, value in found["tags"]),
-        key_prefix=found["key_prefix"],
-        first_day=day(found["first_day"]),
-        last_day=day(found["last_day"]),
+        status=stored["status"],
+        tags=tuple((name, value) for name, value in stored["tags"]),
+        key_prefix=stored["key_prefix"],
+        first_day=day(stored["first_day"]),
+        last_day=day(stored["last_day"]),
     )

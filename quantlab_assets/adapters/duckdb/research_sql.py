@@ -13,6 +13,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from quantlab_assets.adapters.duckdb.connections import run
 from quantlab_assets.adapters.duckdb.identifiers import quoted, text_literal
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.assets import (
@@ -225,7 +226,7 @@ def is_stored(request: ProjectionRequest, table: ProjectionTable) -> bool:
 
 def create_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Make room for what is stored under other names than it is asked for."""
-    _run(connection, f"CREATE SCHEMA {STORED_SCHEMA}")
+    run(connection, f"CREATE SCHEMA {STORED_SCHEMA}")
 
 
 def check_tables(tables: Collection[ProjectionTable]) -> None:
@@ -249,23 +250,23 @@ def write_records(connection: duckdb.DuckDBPyConnection, records: Mapping[str, p
     for name, table in records.items():
         target = quoted(name, "table")
         connection.register("quantlab_records", table)
-        _run(connection, f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM quantlab_records")  # noqa: S608
+        run(connection, f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM quantlab_records")  # noqa: S608
         connection.unregister("quantlab_records")
-        _run(connection, f"COMMENT ON TABLE {target} IS {text_literal(_RECORD_COMMENTS[name])}")
+        run(connection, f"COMMENT ON TABLE {target} IS {text_literal(_RECORD_COMMENTS[name])}")
         _comment_columns(connection, name)
 
 
 def write_views(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> None:
     """Create views and macros over the tables that are there, and comment on everything."""
     for name, (query, comment) in _VIEWS.items():
-        _run(connection, f"CREATE VIEW {quoted(name, 'view')} AS {query}")
-        _run(connection, f"COMMENT ON VIEW {quoted(name, 'view')} IS {text_literal(comment)}")
+        run(connection, f"CREATE VIEW {quoted(name, 'view')} AS {query}")
+        run(connection, f"COMMENT ON VIEW {quoted(name, 'view')} IS {text_literal(comment)}")
     for kind, (definition, comment) in _MACROS.items():
-        _run(connection, f"CREATE {definition}")
-        _run(connection, f"COMMENT ON {kind} IS {text_literal(comment)}")
+        run(connection, f"CREATE {definition}")
+        run(connection, f"COMMENT ON {kind} IS {text_literal(comment)}")
     for name in sorted({*tables, *_VIEWS}):
         _comment_columns(connection, name)
-    _run(
+    run(
         connection,
         f"COMMENT ON TABLE {STORED_CANDLES} IS"
         " 'The rows of ohlcv_slices, with a flag on those of ohlcv; ask these views.'",
@@ -281,8 +282,4 @@ def _comment_columns(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         comment = _COLUMN_COMMENTS.get(column)
         if comment is not None:
             target = f"{quoted(name, 'table')}.{quoted(column, 'column')}"
-            _run(connection, f"COMMENT ON COLUMN {target} IS {text_literal(comment)}")
-
-
-def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    connection.execute(statement).fetchall()
+            run(connection, f"COMMENT ON COLUMN {target} IS {text_literal(comment)}")

@@ -1,4 +1,4 @@
-"""Writes the tables of a projection: from nothing, or by changing as little as possible.
+"""Writes the rows of one table: from nothing, or by changing as little as possible.
 
 A table holds the rows of its artifacts one artifact after the other, in the order of its plan.
 
@@ -9,96 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Final
 
 import duckdb
 import pyarrow as pa
 
+from quantlab_assets.adapters.duckdb.connections import run
 from quantlab_assets.adapters.duckdb.identifiers import (
-    check_identifier,
+    FILE_COLUMN,
+    PLACE_COLUMN,
+    ROW_COLUMN,
     column_type,
     quoted,
     text_literal,
 )
-from quantlab_assets.adapters.duckdb.layout import kept_in_place
+from quantlab_assets.adapters.duckdb.plan import TablePlan
 from quantlab_assets.adapters.duckdb.record import Segments
 from quantlab_assets.domain.artifacts.records import Artifact
-from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import IntegrityError, ValidationFailed
-from quantlab_assets.ports.projection_builder import ProjectionTable
-
-_FILE_COLUMN: Final = "quantlab_artifact_file"
-_PLACE_COLUMN: Final = "quantlab_artifact_place"
-_ROW_COLUMN: Final = "file_row_number"
-_OWN_COLUMNS: Final = frozenset({"rowid", _FILE_COLUMN, _PLACE_COLUMN, _ROW_COLUMN})
 
 Files = Mapping[str, Path]
 """The file of each artifact, by id."""
-
-
-@dataclass(frozen=True, slots=True)
-class TablePlan:
-    """A table ready to be written: what it is called, of which type, from which artifacts, in the
-    order in which they stand.
-
-    `stored_as` is where the rows are if a view has the table's name; `flag` names a last column,
-    true in every new row, that the caller sets afterwards.
-    """
-
-    table: ProjectionTable
-    artifact_type: ArtifactType
-    artifacts: tuple[Artifact, ...]
-    stored_as: str | None = None
-    flag: str | None = None
-
-    @property
-    def columns(self) -> tuple[pa.Field, ...]:
-        """The key columns, then the type's own."""
-        keys = [pa.field(name, pa.string(), nullable=False) for name, _ in self.table.key_columns]
-        return (*keys, *self.artifact_type.schema)
-
-    @property
-    def sql_name(self) -> str:
-        """The table as it is called in statements."""
-        return self.stored_as or quoted(self.table.name, "table")
-
-    @property
-    def segments(self) -> Segments:
-        """What stands where."""
-        return tuple((artifact.artifact_id, artifact.row_count) for artifact in self.artifacts)
-
-    @property
-    def row_count(self) -> int:
-        """How many rows the manifest says it has."""
-        return sum(artifact.row_count for artifact in self.artifacts)
-
-    def checked(self) -> "TablePlan":
-        """The plan itself. Raises `ValidationFailed` for columns that do not fit together."""
-        name, kind = self.table.name, self.artifact_type.name
-        columns = [check_identifier(field.name, "column") for field in self.columns]
-        taken = sorted(_OWN_COLUMNS.intersection(columns))
-        if taken:
-            raise ValidationFailed(
-                f"table {name}: column {taken[0]!r} of {kind} has a name that DuckDB gives to rows"
-                " and files itself; it cannot be projected"
-            )
-        if len(set(columns)) < len(columns):
-            raise ValidationFailed(f"table {name}: a key column has the name of a column of {kind}")
-        fields = frozenset[str]().union(*(form.fields for form in self.artifact_type.templates))
-        for _, field in self.table.key_columns:
-            if field not in fields:
-                raise ValidationFailed(f"table {name}: keys of {kind} have no field {field[:80]!r}")
-        for index in self.table.indexes:
-            if not index:
-                raise ValidationFailed(f"table {name}: an index needs a column")
-            for column in index:
-                if column not in columns:
-                    raise ValidationFailed(
-                        f"table {name}: cannot index {column[:80]!r}, there is no such column"
-                    )
-        for column_field in self.columns:
-            column_type(column_field)
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +68,22 @@ class Change:
         return sum(artifact.row_count for artifact in self.plan.artifacts[: self.kept])
 
 
+def kept_in_place(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many of the first `new` artifacts can stay where they stand in `old`.
+
+    The others, and those of `old` that are not among them, have to go; then the rest of `new` can
+    be appended.
+    """
+    position = 0
+    for kept, artifact_id in enumerate(new):
+        while position < len(old) and old[position] != artifact_id:
+            position += 1
+        if position == len(old):
+            return kept
+        position += 1
+    return len(new)
+
+
 def create_table(connection: duckdb.DuckDBPyConnection, plan: TablePlan, files: Files) -> None:
     """Create one table, fill it, index it if asked. Raises `IntegrityError` for missing rows."""
     columns = [
@@ -147,15 +93,15 @@ def create_table(connection: duckdb.DuckDBPyConnection, plan: TablePlan, files: 
     ]
     if plan.flag is not None:
         columns.append(f"{quoted(plan.flag, 'column')} BOOLEAN NOT NULL")
-    _run(connection, f"CREATE TABLE {plan.sql_name} ({', '.join(columns)})")
+    run(connection, f"CREATE TABLE {plan.sql_name} ({', '.join(columns)})")
     _append(connection, plan, plan.artifacts, files)
     for number, index in enumerate(plan.table.indexes, start=1):
         name = quoted(f"ix_{number}_{plan.table.name}"[:63], "index")
         indexed = ", ".join(quoted(column, "column") for column in index)
-        _run(connection, f"CREATE INDEX {name} ON {plan.sql_name} ({indexed})")
+        run(connection, f"CREATE INDEX {name} ON {plan.sql_name} ({indexed})")
     if plan.artifact_type.description:
         comment = text_literal(plan.artifact_type.description)
-        _run(connection, f"COMMENT ON TABLE {plan.sql_name} IS {comment}")
+        run(connection, f"COMMENT ON TABLE {plan.sql_name} IS {comment}")
     _check_rows(connection, plan)
 
 
@@ -180,7 +126,7 @@ def change_table(
         doomed = pa.concat_tables([read.slice(first - start, rows) for first, rows in change.gone])
         connection.register("quantlab_doomed", doomed)
         look("rowid IN (SELECT id FROM quantlab_doomed)")
-        _run(connection, f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM quantlab_doomed)")  # noqa: S608
+        run(connection, f"DELETE FROM {name} WHERE rowid IN (SELECT id FROM quantlab_doomed)")  # noqa: S608
         connection.unregister("quantlab_doomed")
     if change.new_artifacts:
         newest = None
@@ -212,11 +158,11 @@ def _append(
             for number, (name, _) in enumerate(plan.table.key_columns, start=2)
         )
         source = (
-            f"read_parquet($1, {options}, filename = '{_FILE_COLUMN}',"
-            f" {_ROW_COLUMN} = true)"
-            f" JOIN (SELECT unnest($1) AS {_FILE_COLUMN}, {keys},"
-            f" unnest(range(len($1))) AS {_PLACE_COLUMN}) USING ({_FILE_COLUMN})"
-            f" ORDER BY {_PLACE_COLUMN}, {_ROW_COLUMN}"
+            f"read_parquet($1, {options}, filename = '{FILE_COLUMN}',"
+            f" {ROW_COLUMN} = true)"
+            f" JOIN (SELECT unnest($1) AS {FILE_COLUMN}, {keys},"
+            f" unnest(range(len($1))) AS {PLACE_COLUMN}) USING ({FILE_COLUMN})"
+            f" ORDER BY {PLACE_COLUMN}, {ROW_COLUMN}"
         )
     else:
         # Files are read in the order of the list, and rows inserted in the order they are read.
@@ -249,7 +195,3 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, plan: TablePlan) -> None:
             f"table {plan.table.name}: its artifacts have {plan.row_count} rows,"
             f" DuckDB read {count}"
         )
-
-
-def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    connection.execute(statement).fetchall()

@@ -1,6 +1,5 @@
 """`quantlab projections sql`: ask a projection, in one line, a script or a conversation."""
 
-import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -21,8 +20,6 @@ from quantlab_assets.lake import Lake
 
 if TYPE_CHECKING:
     from quantlab_assets.ports.projection_builder import Projection
-
-_NAMED_BY_CONTENT: Final = re.compile(r"p_[0-9a-f]{32}", re.ASCII)
 
 MAX_SCRIPT: Final = 1_000_000
 """Bytes of a script: more is a file that was given by mistake."""
@@ -135,12 +132,13 @@ def _script(query: str | None, script: Path | None) -> str:
     return text
 
 
-def _when_stale(held: "Projection") -> str:
-    chosen = any(table.selector is not None for table in held.request.tables)
-    if chosen and not _NAMED_BY_CONTENT.fullmatch(held.projection_id):
+def _when_stale(projection: "Projection") -> str:
+    request = projection.request
+    chooses = any(table.selector is not None for table in request.tables)
+    if chooses and not request.is_named_by_content:
         return (
             "something in it was superseded; build it anew with:"
-            f" quantlab projections rebuild {held.projection_id}"
+            f" quantlab projections rebuild {projection.projection_id}"
         )
     return (
         "something in it was superseded; it keeps what it was made of, so build one of what is"
@@ -157,17 +155,17 @@ def _built(lake: Lake, projection_id: str | None) -> str:
         with progress_bar("building research"):
             projection = lake.queries.research()
     elif lake.projections.exists(projection_id):
-        held = {one.projection_id: one for one in lake.projections.list()}.get(projection_id)
-        if held is not None and held.stale:
-            say(f"{projection_id} is stale: {_when_stale(held)}")
+        built = {projection.projection_id: projection for projection in lake.projections.list()}
+        if projection_id in built and built[projection_id].stale:
+            say(f"{projection_id} is stale: {_when_stale(built[projection_id])}")
         return projection_id
     else:
         try:
             with progress_bar(f"building {projection_id}"):
                 projection = lake.projections.rebuild(projection_id)
         except NotFound as error:
-            known = ", ".join(one.projection_id for one in lake.projections.list()) or "none"
-            raise NotFound(f"{error}; built are: {known}") from error
+            known = [projection.projection_id for projection in lake.projections.list()]
+            raise NotFound(f"{error}; built are: {', '.join(known) or 'none'}") from error
     if projection.built_at >= started:
         rows = sum(projection.rows.values())
         say(

@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from quantlab_assets.adapters.duckdb import DuckdbProjections, layout, projections
+from quantlab_assets.adapters.duckdb import DuckdbProjections, build, plan
+from quantlab_assets.adapters.duckdb.build import Builder
+from quantlab_assets.adapters.duckdb.plan import Plan
 from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
@@ -50,17 +52,17 @@ def lab(tmp_path: Path) -> Lab:
 @pytest.fixture
 def always_change(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Change files whatever it costs, with a layout that settles early; which were changed."""
-    monkeypatch.setattr(projections, "_WORTH_CHANGING", 0.0)
-    monkeypatch.setattr(projections, "_MOST_BLOAT", 1e9)
-    monkeypatch.setattr(layout, "SMALL", 2)
+    monkeypatch.setattr(build, "WORTH_CHANGING", 0.0)
+    monkeypatch.setattr(build, "MOST_BLOAT", 1e9)
+    monkeypatch.setattr(plan, "SMALL", 2)
     changed: list[str] = []
-    real = DuckdbProjections._change
+    real = Builder.change
 
-    def change(self: DuckdbProjections, plan: Any, *rest: Any) -> Any:
-        changed.append(plan.projection_id)
-        return real(self, plan, *rest)
+    def change(self: Builder, wanted: Plan, *rest: Any) -> Any:
+        changed.append(wanted.projection_id)
+        return real(self, wanted, *rest)
 
-    monkeypatch.setattr(DuckdbProjections, "_change", change)
+    monkeypatch.setattr(Builder, "change", change)
     return changed
 
 
@@ -190,7 +192,7 @@ def test_a_reader_of_the_old_file_is_not_disturbed_by_a_change(
 
 def build_and_die(root: Path) -> None:
     """Change the projection, and be killed when all is written and nothing is in place."""
-    projections.sync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    build.sync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     real_lab(root).projections.build(SLICES)
 
 
@@ -222,8 +224,8 @@ def test_a_file_that_changes_have_bloated_is_built_from_nothing(
     publish_candles(lab.store, DUD, line(1, 3))
     lab.projections.build(SLICES)
     publish_candles(lab.store, RUNNER, line(1, 3))
-    monkeypatch.setattr(projections, "_MOST_BLOAT", 0)
-    monkeypatch.setattr(projections, "_BLOAT_OF_SMALL_FILES", 0)
+    monkeypatch.setattr(build, "MOST_BLOAT", 0)
+    monkeypatch.setattr(build, "BLOAT_OF_SMALL_FILES", 0)
     assert lab.projections.build(SLICES).rows == {"candles": 120}
     assert always_change == []
 

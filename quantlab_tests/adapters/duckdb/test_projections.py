@@ -523,7 +523,7 @@ def test_a_build_that_outgrows_its_limit_is_stopped(
 ) -> None:
     """As of rows that Parquet packs better than anybody expects."""
     module = "quantlab_assets.adapters.duckdb"
-    monkeypatch.setattr(f"{module}.projections.expected_size", lambda *_, **__: 0)
+    monkeypatch.setattr(f"{module}.build.expected_size", lambda *_, **__: 0)
     ids = (folder.add(OHLCV_SLICE, hostile_rows(OHLCV_SLICE, 1), "k"),)
     tight = make_projections(tmp_path, folder, limits=ProjectionLimits(size="1KB"))
     with pytest.raises(StoreUnavailable, match="more than 1KB"):
@@ -534,7 +534,7 @@ def test_a_build_that_outgrows_its_limit_is_stopped(
 def test_a_long_build_is_stopped_in_its_midst(
     tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantlab_assets.adapters.duckdb.limits._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("quantlab_assets.adapters.duckdb.limits.LOOK_EVERY_S", 0.01)
     connection = duckdb.connect()
     begun = time.monotonic()
     with (
@@ -556,7 +556,7 @@ KILLED_BUILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import quantlab_assets.adapters.duckdb.projections as module
+import quantlab_assets.adapters.duckdb.build as module
 from quantlab_tests.adapters.duckdb.test_projections import (
     EXPERIMENT_METRICS, Folder, ProjectionTable, make_projections, metrics, request)
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantlab_assets.adapters.duckdb import layout
-from quantlab_assets.adapters.duckdb.layout import in_order, kept_in_place
+from quantlab_assets.adapters.duckdb import plan
+from quantlab_assets.adapters.duckdb.plan import in_order
+from quantlab_assets.adapters.duckdb.tables import kept_in_place
 from quantlab_assets.domain.artifacts.records import Artifact
 
 AT_ONCE = 4
@@ -50,14 +51,14 @@ def test_without_arrivals_and_while_there_are_few_the_key_decides() -> None:
 def test_what_comes_is_appended_until_there_is_twice_as_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layout, "SMALL", 16)
+    monkeypatch.setattr(plan, "SMALL", 16)
     for count in range(64, 128 - AT_ONCE, AT_ONCE):
         assert kept_in_place(laid_out(count), laid_out(count + AT_ONCE)) == count
     assert laid_out(128) == sorted(laid_out(128))
 
 
 def test_what_came_at_once_stands_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "SMALL", 16)
+    monkeypatch.setattr(plan, "SMALL", 16)
     placed = laid_out(100)
     assert placed[:64] == sorted(placed[:64])
     for start in range(64, 100, AT_ONCE):
