@@ -139,7 +139,9 @@ def test_metadata_can_be_set_for_each_partition_of_a_range():
 
 def test_a_data_version_set_while_writing_is_recorded():
     result = run(["downstream"], RANGE)
-    for event in result.get_asset_materialization_events():
+    events = result.get_asset_materialization_events()
+    assert len(events) == 3
+    for event in events:
         tags = event.step_materialization_data.materialization.tags
         assert tags["dagster/data_version"] == "sha256:x"
 

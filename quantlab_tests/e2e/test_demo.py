@@ -159,6 +159,7 @@ def test_it_says_what_was_refused_and_why(demo_answer: dict[str, Any]) -> None:
 
 def test_every_result_leads_back_to_raw_files(demo_lake: Path, demo_answer: dict[str, Any]) -> None:
     store = open_lake(demo_lake).store
+    assert demo_answer["artifacts"]
     for artifact in demo_answer["artifacts"]:
         lineage = store.get_lineage(artifact["artifactId"])
         assert lineage.sources, artifact["logicalKey"]

@@ -45,11 +45,13 @@ def export_dataset(
     dataset: CandleDataset,
     buckets: int,
     on_progress: Callable[[int, int], None] = _say_nothing,
+    *,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> DatasetExport:
     """Make the dataset of all active slices, unless that is what is there already.
 
     `on_progress` gets the slices done and all of them. Memory holds the slices of one token, or
-    `ROWS_AT_ONCE` rows. Raises `NotFound` if there are no slices.
+    `rows_at_once` rows. Raises `NotFound` if there are no slices.
     """
     slices = store.list_artifacts(
         ArtifactFilter(artifact_type=OHLCV_SLICE.name, status="active")
@@ -67,7 +69,7 @@ def export_dataset(
         return DatasetExport(held, len(slices), len(by_token), built=False)
     done = 0
     with dataset.replace(recipe) as writer:
-        for bucket, artifacts in _batches(by_token, buckets):
+        for bucket, artifacts in _batches(by_token, buckets, rows_at_once):
             candles = store.read_verified([artifact.artifact_id for artifact in artifacts])
             for month, part in _by_month(_one_candle(candles)):
                 writer.write(bucket, month, part.to_arrow().cast(OHLCV_SLICE.schema))
@@ -94,7 +96,7 @@ def _by_token(slices: Sequence[Artifact]) -> Mapping[str, list[Artifact]]:
 
 
 def _batches(
-    by_token: Mapping[str, list[Artifact]], buckets: int
+    by_token: Mapping[str, list[Artifact]], buckets: int, rows_at_once: int
 ) -> Iterator[tuple[int, list[Artifact]]]:
     """Slices to read at once, whole tokens of one bucket, in the order of buckets and addresses."""
     order = sorted((bucket_of(address, buckets), address) for address in by_token)
@@ -102,7 +104,7 @@ def _batches(
     rows = current = 0
     for bucket, address in order:
         wanted = sum(artifact.row_count for artifact in by_token[address])
-        if batch and (bucket != current or rows + wanted > ROWS_AT_ONCE):
+        if batch and (bucket != current or rows + wanted > rows_at_once):
             yield current, batch
             batch, rows = [], 0
         current = bucket

@@ -272,29 +272,31 @@ class TestRefusedFiles:
 
 
 class TestIndex:
-    def test_a_file_is_parsed_once(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_file_is_parsed_once(self, folder: Path, tmp_path: Path) -> None:
+        def parsed() -> dict[str, int]:
+            """What has been written down of files, and when."""
+            written = (tmp_path / "index").glob("*.parquet")
+            return {path.name: path.stat().st_mtime_ns for path in written}
+
         path = folder / f"{MINT}.csv"
         path.write_text(PLAIN)
         before = candles(CandleFolder(folder, tmp_path / "index"))
-        monkeypatch.setattr(
-            "quantlab_assets.adapters.candle_folder.parse.read_rows",
-            lambda *_, **__: pytest.fail("parsed again"),
-        )
+        once = parsed()
+        assert once
 
         path.rename(folder / f"renamed_{MINT}.csv")
 
         assert candles(CandleFolder(folder, tmp_path / "index")).equals(before)
+        assert parsed() == once
 
-    def test_an_old_file_is_not_even_opened_again(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_old_file_is_not_even_opened_again(self, folder: Path, tmp_path: Path) -> None:
         path = folder / f"{MINT}.csv"
         path.write_text(PLAIN)
         os.utime(path, ns=(NOON * 10**9, NOON * 10**9))
         before = candles(CandleFolder(folder, tmp_path / "index"))
-        monkeypatch.setattr(CandleFolder, "_read", lambda *_: pytest.fail("opened again"))
+        # Who looked into the file would see other candles.
+        path.write_text(PLAIN.replace("1.5", "1.7"))
+        os.utime(path, ns=(NOON * 10**9, NOON * 10**9))
 
         assert candles(CandleFolder(folder, tmp_path / "index")).equals(before)
 

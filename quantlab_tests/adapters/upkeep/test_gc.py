@@ -1,5 +1,6 @@
 """Collection takes what nothing needs, later, by way of the trash; and nothing else."""
 
+import json
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -132,21 +133,30 @@ def test_bytes_go_only_by_policy_and_come_back_when_published_again(store: Parqu
     clean(store)
 
 
-def test_bytes_given_up_and_not_yet_taken_are_published_again_from_a_file(
-    store: ParquetStore, memory_path: Path
+@pytest.mark.parametrize("what", ["bytes given up and not yet taken", "lost files"])
+def test_the_very_file_of_an_artifact_brings_its_bytes_back(
+    what: str, store: ParquetStore, memory_path: Path
 ) -> None:
-    """A collection died between its two steps, and the very file is given to be published."""
+    """Given a file that an artifact has, publishing looks whether that artifact has it still."""
     published = store.publish_artifact(note(7, "gm"))
+    file = store.files_on_disk.locate(published.artifact.path)
     given = memory_path / "given.parquet"
-    shutil.copy(store.files_on_disk.locate(published.artifact.path), given)
-    with store.database.writing() as connection:
-        connection.exec_driver_sql(
-            "UPDATE artifacts SET purged_at = 1 WHERE artifact_id = ?", (published.artifact_id,)
-        )
+    shutil.copy(file, given)
+    if what == "lost files":
+        file.unlink()
+        file.with_suffix(".json").unlink()
+    else:  # a collection died between its two steps
+        with store.database.writing() as connection:
+            connection.exec_driver_sql(
+                "UPDATE artifacts SET purged_at = 1 WHERE artifact_id = ?",
+                (published.artifact_id,),
+            )
 
     again = store.publish_artifact(replace(note(7), table=given))
 
     assert (again.artifact_id, again.artifact.purged_at) == (published.artifact_id, None)
+    told = json.loads(file.with_suffix(".json").read_bytes())
+    assert datetime.fromisoformat(told["createdAt"]) == published.artifact.created_at
     store.verify_artifacts([published.artifact_id])
     clean(store)
 

@@ -101,15 +101,38 @@ def test_a_hostile_or_malformed_key_is_refused(artifact_type: ArtifactType, key:
     assert "\n" not in str(refusal.value)
 
 
-@given(st.text(max_size=80))
-def test_no_text_that_parses_is_unsafe(text: str) -> None:
+KEYS = [
+    "chat=-1001234567890/day=2025-05-01",
+    "day=2025-05-01/chain=evm",
+    "day=unknown/source=0123456789abcdef",
+    f"token={SOLANA}/{WINDOW}",
+    f"token=bsc:{EVM}/{WINDOW}",
+    "strategy=my_best.v2",
+    "experiment=exp-0123456789abcdef/trades",
+    "scope=all",
+]
+ODD = st.sampled_from(
+    ["..", "/", "/../", "\\", "\0", "\n", ".", "0", "a", "é", "٣", "\u202e", "=", "~"]
+)
+
+
+@given(st.sampled_from(KEYS), st.lists(st.tuples(st.integers(0, 120), ODD | st.text(max_size=3))))
+def test_no_text_that_parses_is_unsafe(key: str, put_in: list[tuple[int, str]]) -> None:
+    text = key
+    for at, odd in put_in:
+        text = text[:at] + odd + text[at:]
+    parsed = False
     for artifact_type in SEED_TYPES:
         try:
             artifact_type.parse_key(text)
         except ValidationFailed:
             continue
-        assert ".." not in text.split("/")
+        parsed = True
+        assert not {"..", ".", ""} & set(text.split("/"))
         assert text.isascii()
+        assert text.isprintable()
+        assert "\\" not in text
+    assert parsed or put_in, "a key as it is parses"
 
 
 def test_a_field_that_does_not_fit_is_refused() -> None:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.coverage import kernel as coverage_kernel
@@ -39,27 +41,35 @@ def market(seed: int, kept: float) -> pl.DataFrame:
                 continue
             count = int(drawn.integers(1, MINUTES * 60 // interval_s))
             at = np.flatnonzero(drawn.random(count) < kept) - count // 3
-            volume = drawn.choice([np.nan, 0.0, 1.0], len(at), p=[0.1, 0.3, 0.6])
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "token_address": pl.repeat(token, len(at), eager=True),
-                        "chain": pl.repeat("solana", len(at), eager=True),
-                        "token_chain": pl.repeat("solana", len(at), eager=True),
-                        "interval_s": np.full(len(at), interval_s),
-                        "ts": pl.Series((at * interval_s + int(NOON.timestamp())) * 1_000_000).cast(
-                            pl.Datetime("us", "UTC")
-                        ),
-                        "open": 1.0,
-                        "high": drawn.choice([1.0, 2.0], len(at)),
-                        "low": 1.0,
-                        "close": 1.0,
-                        "volume": pl.Series(volume).fill_nan(None),
-                    }
-                ).select(OHLCV_SLICE.schema.names)
-            )
-    empty = pl.DataFrame(OHLCV_SLICE.empty())
-    return pl.concat([empty, *(frame.cast(empty.schema) for frame in frames)])
+            frames.append(series(token, interval_s, at, drawn))
+    return pl.concat([pl.DataFrame(OHLCV_SLICE.empty()), *frames])
+
+
+def series(
+    token: str, interval_s: int, at: npt.NDArray[np.int64], drawn: np.random.Generator
+) -> pl.DataFrame:
+    """Candles of a token, `at` so many intervals from noon."""
+    volume = drawn.choice([np.nan, 0.0, 1.0], len(at), p=[0.1, 0.3, 0.6])
+    return (
+        pl.DataFrame(
+            {
+                "token_address": pl.repeat(token, len(at), eager=True),
+                "chain": pl.repeat("solana", len(at), eager=True),
+                "token_chain": pl.repeat("solana", len(at), eager=True),
+                "interval_s": np.full(len(at), interval_s),
+                "ts": pl.Series((at * interval_s + int(NOON.timestamp())) * 1_000_000).cast(
+                    pl.Datetime("us", "UTC")
+                ),
+                "open": 1.0,
+                "high": drawn.choice([1.0, 2.0], len(at)),
+                "low": 1.0,
+                "close": 1.0,
+                "volume": pl.Series(volume).fill_nan(None),
+            }
+        )
+        .select(OHLCV_SLICE.schema.names)
+        .cast(pl.DataFrame(OHLCV_SLICE.empty()).schema)
+    )
 
 
 def calls(times: Sequence[datetime]) -> pl.DataFrame:
@@ -200,14 +210,24 @@ def test_the_gaps_of_all_series_are_the_candles_that_are_not_there(seed: int, ke
     assert int(gaps["missing_candles"].sum()) == len(missing)
 
 
-def test_threads_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    candles, called = market(9, 0.9), calls([NOON + i * timedelta(hours=1) for i in range(12)])
+def test_candles_so_many_that_threads_share_them_hold_what_each_token_holds_alone() -> None:
+    drawn = np.random.default_rng(9)
+    candles = pl.concat(
+        series(token, 60, np.flatnonzero(drawn.random(40_000) < 0.7), drawn) for token in TOKENS
+    )
+    called = calls([NOON + timedelta(minutes=60 * number) for number in range(600)])
     windows = pl.DataFrame(schema=WINDOW_SCHEMA)
-    alone = forward_coverage(called, candles, windows, None)
+    assert candles.height > coverage_kernel.WORTH_A_THREAD
 
-    monkeypatch.setattr(coverage_kernel, "WORTH_A_THREAD", 0)
+    together = forward_coverage(called, candles, windows, None)
 
-    assert forward_coverage(called, candles, windows, None).equals(alone)
+    alone = [
+        forward_coverage(
+            called.filter(mint=token), candles.filter(token_address=token), windows, None
+        )
+        for token in TOKENS
+    ]
+    assert_frame_equal(together, pl.concat(alone).sort("alert_id", "horizon_h"))
 
 
 def test_candles_off_their_grid_are_none() -> None:

@@ -78,7 +78,9 @@ def test_a_link_without_an_address_is_left_out() -> None:
     assert classify(pl.Series(["https://t.me/+JZ3y28iQU", None]), load_rules()).is_empty()
 
 
-def test_many_links_are_classified_like_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_links_are_classified_like_each_alone() -> None:
+    """So many that they are taken in several parts."""
+    many = [f"https://pump.fun/{MINT}?n={number}" for number in range(20_000)]
     urls = [
         f"https://pump.fun/{MINT}",
         f"https://web3.okx.com/token/bsc/{EVM}",
@@ -86,14 +88,16 @@ def test_many_links_are_classified_like_each_alone(monkeypatch: pytest.MonkeyPat
         f"https://dexscreener.com/solana/{POOL}",
         f"https://solscan.io/token/{MINT}",
     ]
-    monkeypatch.setattr("quantlab_assets.domain.telegram.links._AT_ONCE", 2)
 
-    together = classify(pl.Series([*urls, urls[0], None]), load_rules())
+    together = classify(pl.Series([*urls[:2], *many, *urls[2:], urls[0], None]), load_rules())
 
-    assert {
-        row["url"]: (row["role"], row["raw"], row["network"]) for row in together.to_dicts()
-    } == {url: classified(url) for url in urls}
-    assert together.height == len(urls)
+    found = {
+        url: tuple(rest)
+        for url, *rest in together.select("url", "role", "raw", "network").iter_rows()
+    }
+    assert {url: found.pop(url) for url in urls} == {url: classified(url) for url in urls}
+    assert found == dict.fromkeys(many, classified(many[0]))
+    assert together.height == len(urls) + len(many)
 
 
 def test_links_glued_to_words_and_to_each_other_are_taken_apart() -> None:

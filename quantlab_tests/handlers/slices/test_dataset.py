@@ -12,7 +12,6 @@ from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.slices.slices import slice_key
 from quantlab_assets.domain.tokens.token import Token
-from quantlab_assets.handlers.slices import dataset as module
 from quantlab_assets.handlers.slices.dataset import bucket_of, export_dataset
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_tests.conftest import ROOT
@@ -112,15 +111,14 @@ def test_nothing_is_done_again_until_a_slice_or_the_number_of_buckets_changes(
 
 
 def test_how_much_is_read_at_once_decides_nothing(
-    store: InMemoryArtifactStore, monkeypatch: pytest.MonkeyPatch
+    store: InMemoryArtifactStore,
 ) -> None:
     for number in range(9):
         publish(store, Token("evm", f"0x{number:040x}", "bsc"), number, 5)
     whole, piecewise = InMemoryDataset(), InMemoryDataset()
     export_dataset(store, whole, 2)
-    monkeypatch.setattr(module, "ROWS_AT_ONCE", 1)
 
-    export_dataset(store, piecewise, 2)
+    export_dataset(store, piecewise, 2, rows_at_once=1)
 
     assert {name: table.combine_chunks() for name, table in piecewise.files.items()} == {
         name: table.combine_chunks() for name, table in whole.files.items()
