@@ -265,7 +265,7 @@ class TestQuarantine:
         store = open_lake(lake).store
         [artifact] = store.find_by_logical_key("alerts_v1", "day=2025-11-07/chain=solana")[:1]
         params = store.get_publications(artifact.artifact_id)[-1].provenance.params
-        assert params["rules_hash"] == open_lake(lake).rules.digest
+        assert params["rules_hash"] == open_lake(lake).ingestion.rules.digest
 
 
 def open_source_id(lake: Path) -> str:

@@ -24,7 +24,7 @@ Run = Callable[..., Done]
 
 def held_rows() -> list[int]:
     """How many candles the lake's source has of the token, the finest interval first."""
-    source = open_lake("lake").candle_source
+    source = open_lake("lake").ingestion.candle_source
     return [series.table.num_rows for series in series_of(source, "evm", EVM)]
 
 
@@ -125,7 +125,7 @@ class TestIntoTheInbox:
         (given / "candles.toml").write_text('volume_unit = "token"\n')
 
         assert run("given", "--format", "json").json["tokens"] == [f"bsc:{EVM}"]
-        assert open_lake("lake").candle_source.volume_unit() == "token"
+        assert open_lake("lake").ingestion.candle_source.volume_unit() == "token"
 
         (given / "tokens.csv").write_text(f"0xB83D4c,{MINT},\n")
         other = run("given")
@@ -143,7 +143,7 @@ class TestIntoTheInbox:
 
         assert done.code == 1
         assert "would change the candles" in done.err
-        assert open_lake("lake").candle_source.volume_unit() is None
+        assert open_lake("lake").ingestion.candle_source.volume_unit() is None
 
     @pytest.mark.parametrize(
         ("name", "code", "says"),
