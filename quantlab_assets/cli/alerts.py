@@ -78,13 +78,14 @@ def _matching(
     import polars as pl
 
     from quantlab_assets.domain.telegram.senders import caller_name_norm
+    from quantlab_assets.domain.tokens.token import fold_address
 
     start = _EVER[0] if first is None else _midnight(first)
     end = _EVER[1] if last is None else _midnight(last + timedelta(days=1))
     name = None if caller is None else caller_name_norm(caller)
     conditions: list[Any] = []
     if mint is not None:
-        conditions.append(pl.col("mint") == (mint.lower() if mint[:2] in ("0x", "0X") else mint))
+        conditions.append(pl.col("mint") == fold_address(mint))
     if chain is not None:
         conditions.append((pl.col("chain") == chain) | (pl.col("token_chain") == chain))
     frame = session.open_lake().alerts(start, end, name)

@@ -54,23 +54,21 @@ def candles(
     """
     import polars as pl
 
-    from quantlab_assets.domain.slices.slices import windows_of
+    from quantlab_assets.domain.tokens.networks import network_of_token
+    from quantlab_assets.domain.tokens.token import fold_address
     from quantlab_assets.simulation.market.candle_book import one_candle_a_moment
 
     start, end = _utc(start, "start"), _utc(end, "end")
-    address = mint.lower() if mint.startswith("0x") else mint
+    address = fold_address(mint)
     frame = _active(store, types, SLICES, start, end, tags={"token": address}).filter(
         (pl.col("token_address") == address) & (pl.col("ts") >= start) & (pl.col("ts") < end)
     )
     candles = frame.collect()
-    slices = store.list_artifacts(
-        ArtifactFilter(ASSETS.type_of(SLICES), "active", {"token": address})
-    ).artifacts
-    networks = windows_of(one.logical_key for one in slices)["token_chain"]
-    if networks.drop_nulls().n_unique() < 2:
+    tokens = candles.with_columns(network_of_token().alias("network")).partition_by("network")
+    if len(tokens) < 2:
         return one_candle_a_moment(candles).lazy()
-    merged = [one_candle_a_moment(part) for part in candles.partition_by("token_chain")]
-    return pl.concat([candles.clear(), *merged]).lazy().sort("ts", "token_chain")
+    merged = [one_candle_a_moment(token.drop("network")) for token in tokens]
+    return pl.concat(merged).lazy().sort("ts", "token_chain")
 
 
 def result(

@@ -10,7 +10,8 @@ from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.settings import GRADES_VARIABLE, WINDOW_VARIABLE, Settings
 
 if TYPE_CHECKING:
-    from quantlab_assets.domain.slices.slices import Grading, SliceWindow
+    from quantlab_assets.domain.slices.plan import SliceWindow
+    from quantlab_assets.domain.slices.quality import Grading
 
 
 class Measures:
@@ -23,7 +24,7 @@ class Measures:
     def slice_window(self) -> "SliceWindow":
         """How far slices reach around calls. Raises `ValidationFailed` for an impossible window."""
         from quantlab_assets.domain.coverage.forward import MAX_HORIZON_H
-        from quantlab_assets.domain.slices.slices import SliceWindow
+        from quantlab_assets.domain.slices.plan import SliceWindow
 
         minutes = self._settings.slice_window_min
         if not minutes:
@@ -40,7 +41,7 @@ class Measures:
     def grading(self) -> "Grading":
         """From which shares of candles on slices and horizons are good, and partial. Raises
         `ValidationFailed` for shares that cannot be."""
-        from quantlab_assets.domain.slices.slices import Grading
+        from quantlab_assets.domain.slices.quality import Grading
 
         shares = self._settings.slice_grades
         if not shares:

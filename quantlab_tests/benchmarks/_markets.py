@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.slices.slices import WINDOW_SCHEMA
+from quantlab_assets.domain.slices.windows import WINDOW_SCHEMA
 
 START: Final = datetime(2025, 5, 1, tzinfo=UTC)
 MISSING: Final = 0.03

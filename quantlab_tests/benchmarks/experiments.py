@@ -26,7 +26,7 @@ from quantlab_assets.adapters.manifest.tables import experiments as table
 from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.experiments.records import ExperimentDefinition, ExperimentFilter
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.handlers.experiments.check_lookahead import check_lookahead
 from quantlab_assets.handlers.experiments.create import create_experiment
@@ -228,7 +228,7 @@ def publish_walks(lab: Lab, slices: int) -> list[str]:
             "close": close,
             "volume": generator.random(CANDLES) * 1e4,
         }
-        key = slice_key(Token("solana", mint, None), 60, T0, T0 + CANDLES * MINUTE)
+        key = SliceKey(Token("solana", mint, None), 60, T0, T0 + CANDLES * MINUTE).format()
         rows = pa.table(columns, schema=OHLCV_SLICE.schema)
         return PublishRequest(OHLCV_SLICE.name, key, rows, PROVENANCE)
 
@@ -269,7 +269,7 @@ def publish_tiny_slices(lab: Lab, count: int) -> list[str]:
             **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0),
         }
         rows = pa.Table.from_pylist([row], schema=OHLCV_SLICE.schema)
-        key = slice_key(Token("solana", mint, None), 60, T0, T0 + MINUTE)
+        key = SliceKey(Token("solana", mint, None), 60, T0, T0 + MINUTE).format()
         requests.append(PublishRequest(OHLCV_SLICE.name, key, rows, PROVENANCE))
     published = []
     for start in range(0, count, 1_000):

@@ -23,7 +23,7 @@ from quantlab_assets.adapters.duckdb.plan import in_order
 from quantlab_assets.adapters.manifest.as_tables import ManifestRecords
 from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.handlers.projections import build_research, research_request
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
@@ -205,7 +205,7 @@ def walk(draw: np.random.Generator) -> PublishRequest:
         },
         schema=OHLCV_SLICE.schema,
     )
-    key = slice_key(Token("solana", mint, "solana"), 60, T0, T0 + ROWS * MINUTE)
+    key = SliceKey(Token("solana", mint, "solana"), 60, T0, T0 + ROWS * MINUTE).format()
     return PublishRequest(OHLCV_SLICE.name, key, table, PROVENANCE)
 
 

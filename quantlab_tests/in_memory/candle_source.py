@@ -7,7 +7,7 @@ import polars as pl
 
 from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.slices.slices import fit_window
+from quantlab_assets.domain.slices.plan import fit_window
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.candle_source import (
     CandleRejects,

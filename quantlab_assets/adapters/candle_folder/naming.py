@@ -72,7 +72,7 @@ def token_of_file(path: PurePosixPath, mapping: TokenNames) -> Token | None:
 def unresolved(path: PurePosixPath) -> str:
     """Why a file's token is unknown, and what to do about it."""
     short = next(
-        (part for part in _parts(path) if re.fullmatch(r"0x[0-9a-fA-F]{4,39}", part)), None
+        (part for part in _parts(path) if re.fullmatch(r"0[xX][0-9a-fA-F]{4,39}", part)), None
     )
     what = f"only the abbreviated address {short}" if short else "no full token address"
     return (

@@ -33,7 +33,7 @@ from quantlab_assets.domain.candles.normalise import (
 )
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.time_us import from_us
-from quantlab_assets.domain.tokens.token import Chain, Token
+from quantlab_assets.domain.tokens.token import Chain, Token, fold_address
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
     CandleWindow,
@@ -170,7 +170,7 @@ class CandleFolder:
         batch: list[CandleWindow] = []
         rows = 0
         for window in wanted:
-            address = window.address.lower() if window.chain == "evm" else window.address
+            address = fold_address(window.address)
             parts = self._by_token.get((window.chain, address), ())
             batch.append(replace(window, address=address))
             rows += sum(series.rows for _, series in parts)

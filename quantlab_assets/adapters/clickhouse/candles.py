@@ -20,7 +20,7 @@ from quantlab_assets.domain.candles.normalise import FIRST_US, TIMES_END_US
 from quantlab_assets.domain.candles.windows import CandleTable
 from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.domain.tokens.addresses import token_of
-from quantlab_assets.domain.tokens.token import Chain
+from quantlab_assets.domain.tokens.token import Chain, fold_address
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
     CandleWindow,
@@ -257,7 +257,7 @@ class ClickHouseCandles:
 
 
 def _at(chain: Chain, address: str) -> Address:
-    return chain, address.lower() if chain == "evm" else address
+    return chain, fold_address(address)
 
 
 def _held(entries: Sequence[tuple[str, int, int, int]]) -> _Held:

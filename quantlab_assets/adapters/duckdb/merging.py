@@ -2,8 +2,9 @@
 
 The rule is that of the simulation (docs/simulation.md, "Which candle counts"): of several candles
 with one interval and ts, the one with the largest (volume, open, high, low, close) counts, no
-volume being less than any; then every candle that a finer one overlaps is dropped. One address
-seen on several known networks is several tokens, and what is of no known network another.
+volume being less than any; then every candle that a finer one overlaps is dropped. An address is
+another token on each network, and what is of no known network another still: which of them a call
+takes is decided later (`domain/tokens/networks.py`).
 
 Names in its SQL are constants of this package, or come quoted from `identifiers`: hence S608.
 """
@@ -37,18 +38,9 @@ _TOUCHED: Final = "WHERE token_address IN (SELECT token_address FROM touched)"
 
 _CANDIDATES: Final = f"""
     CREATE TEMP TABLE candidates AS
-    WITH held AS (
-        SELECT rowid AS id, *,
-               CASE WHEN token_chain <> chain THEN token_chain END AS network
-        FROM {STORED_CANDLES} WHERE token_address IN (SELECT token_address FROM unsettled)
-    ),
-    known AS (
-        SELECT chain, token_address, count(DISTINCT network) > 1 AS several
-        FROM held GROUP BY ALL
-    )
-    SELECT held.* EXCLUDE (network, {COUNTS}),
-           CASE WHEN several THEN coalesce(network, '') ELSE '' END AS route
-    FROM held JOIN known USING (chain, token_address)
+    SELECT rowid AS id, * EXCLUDE ({COUNTS}),
+           CASE WHEN token_chain <> chain THEN token_chain ELSE '' END AS route
+    FROM {STORED_CANDLES} WHERE token_address IN (SELECT token_address FROM unsettled)
     QUALIFY row_number() OVER (
         PARTITION BY chain, token_address, route, interval_s, ts
         ORDER BY CASE WHEN isnan(volume) THEN NULL ELSE volume END DESC NULLS LAST,

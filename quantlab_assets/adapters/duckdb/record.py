@@ -17,7 +17,7 @@ from quantlab_assets.ports.projection_builder import (
     ProjectionTable,
 )
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Raised when the same request makes other tables: every content-derived name changes with it."""
 
 Segments = tuple[tuple[str, int], ...]

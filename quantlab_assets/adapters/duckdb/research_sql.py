@@ -25,6 +25,7 @@ from quantlab_assets.domain.assets import (
     TRADES,
 )
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.tokens.token import folded_address_sql
 from quantlab_assets.ports.projection_builder import ProjectionRequest, ProjectionTable
 
 CANDLES: Final = SLICES
@@ -52,7 +53,7 @@ _VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "ohlcv": (
         f"SELECT {_COLUMNS} FROM {STORED_CANDLES} WHERE {COUNTS}",  # noqa: S608
-        "One candle a token and moment: the finest interval, as a simulation takes them.",
+        "One candle a token, network and moment: the finest interval, as a simulation takes them.",
     ),
     "alerts_with_coverage": (
         """
@@ -123,32 +124,38 @@ _VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 
+_NETWORK: Final = "CASE WHEN p.chain = 'solana' THEN 'solana' ELSE p.token_chain END"
+"""The network of a candle, as `domain/tokens/networks.py` has it."""
+
 _MACROS: Final[Mapping[str, tuple[str, str]]] = {
     "MACRO price_at": (
-        """
-        MACRO price_at(token, moment) AS (
-            SELECT CASE WHEN min(CASE WHEN p.token_chain <> p.chain THEN p.token_chain END)
-                             IS NOT DISTINCT FROM
-                             max(CASE WHEN p.token_chain <> p.chain THEN p.token_chain END)
-                        THEN arg_max(p.close, p.ts) END
+        f"""
+        MACRO price_at(token, moment, named := NULL) AS (
+            SELECT CASE WHEN bool_or({_NETWORK} = named)
+                        THEN arg_max(p.close, p.ts) FILTER ({_NETWORK} = named)
+                        WHEN named IS NOT NULL OR max({_NETWORK}) IS NULL
+                        THEN arg_max(p.close, p.ts) FILTER ({_NETWORK} IS NULL)
+                        WHEN min({_NETWORK}) = max({_NETWORK})
+                        THEN arg_max(p.close, p.ts) FILTER ({_NETWORK} IS NOT NULL) END
             FROM ohlcv p
-            WHERE p.token_address = CASE WHEN token LIKE '0x%' THEN lower(token) ELSE token END
+            WHERE p.token_address = {folded_address_sql("token")}
               AND p.ts <= moment::TIMESTAMPTZ
               AND p.ts + to_seconds(p.interval_s) <= moment::TIMESTAMPTZ
         )
-        """,
-        "price_at(mint, ts): the close of the latest candle that had ended by then, so nothing"
-        " later is known to it; null before the first, and where they are of several networks,"
-        " which are several tokens.",
+        """,  # noqa: S608
+        "price_at(mint, ts, named := token_chain): the close of the latest candle that had ended by"
+        " then, so nothing later is known to it, of the network that a call naming this one (or"
+        " none) takes; null before the first, and where several networks have candles and none is"
+        " named.",
     ),
     "MACRO TABLE candles": (
-        """
+        f"""
         MACRO candles(token, from_ts, to_ts) AS TABLE
             SELECT * FROM ohlcv c
-            WHERE c.token_address = CASE WHEN token LIKE '0x%' THEN lower(token) ELSE token END
+            WHERE c.token_address = {folded_address_sql("token")}
               AND c.ts >= from_ts::TIMESTAMPTZ AND c.ts < to_ts::TIMESTAMPTZ
             ORDER BY c.ts, c.token_chain
-        """,
+        """,  # noqa: S608
         "candles(mint, from, to): the candles of a token that count and begin in [from, to).",
     ),
 }

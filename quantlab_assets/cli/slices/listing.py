@@ -91,11 +91,10 @@ def list_slices(
     from quantlab_assets.handlers.slices.listing import SliceFilter
     from quantlab_assets.handlers.slices.listing import list_slices as find
 
-    token = mint.lower() if mint is not None and mint[:2] in ("0x", "0X") else mint
     where = SliceFilter(
         first=first,
         last=last,
-        token=token,
+        token=mint,
         grade=grade,
         interval_s=None if interval is None else INTERVALS[interval],
         superseded=superseded,

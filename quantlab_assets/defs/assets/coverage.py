@@ -22,7 +22,8 @@ from quantlab_assets.domain.assets import (
     SLICES,
 )
 from quantlab_assets.domain.coverage.by_month import HEAT_MAP_HORIZON_H, heat_map
-from quantlab_assets.domain.slices.slices import Grading, windows_of
+from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.handlers.coverage.analyse import (
     DayCoverage,
     coverage_of_day,

@@ -31,6 +31,7 @@ EVENT_KINDS: Final = ("call", "bot_reply", "edit")
 COVERAGE_GRADES: Final = ("good", "covered", "partial", "poor", "none")
 COVERAGE_REASONS: Final = (
     "ok",
+    "ambiguous_network",
     "no_slice",
     "starts_late",
     "ends_early",

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.candles.normalise import TOKEN_COLUMNS
-from quantlab_assets.domain.slices.slices import fit_window
+from quantlab_assets.domain.slices.plan import fit_window
 from quantlab_assets.domain.time_us import to_us
 from quantlab_assets.domain.tokens.token import Chain, Token
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from quantlab_assets.domain.coverage.grid import SERIES_SHIFT
 from quantlab_assets.domain.coverage.kernel import (
     Blocks,
     Integers,
@@ -22,15 +23,13 @@ from quantlab_assets.domain.coverage.kernel import (
     mark_changes,
     take_stock,
 )
-from quantlab_assets.domain.slices.slices import network_of_token
 from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.domain.tokens.networks import network_of_token
 
 SERIES: Final = ["chain", "mint", "network", "interval_s"]
 
 FEW: Final = 16
 """Up to one row in so many is looked at by itself."""
-
-_SHIFT: Final = 34  # seconds since 1970 of any year up to 2500 fit below
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class CandleIndex:
         heads = candles[starts].select(
             "chain",
             pl.col("token_address").alias("mint"),
-            network_of_token("token_chain", "chain").alias("network"),
+            network_of_token().alias("network"),
             "interval_s",
         )
         names = (
@@ -160,7 +159,7 @@ def _bits(column: pl.Series) -> Integers:
 def _distinct(runs: Rows, number: Integers, step_us: Integers) -> Rows:
     """The rows of runs, given the number of the series of each run, as distinct rows by series."""
     series = np.repeat(number, runs.stop - runs.start)
-    keys = (series << _SHIFT) + runs.ts // SECOND_US
+    keys = (series << SERIES_SHIFT) + runs.ts // SECOND_US
     order = np.argsort(keys, kind="stable")
     sorted_keys = keys[order]
     firsts = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1]))

@@ -6,7 +6,7 @@ themselves: one as Markdown for the UI (`defs`), one as a page (`cli.coverage`).
 
 from typing import Final
 
-from quantlab_assets.domain.slices.slices import Grade, Grading
+from quantlab_assets.domain.slices.quality import Grade, Grading
 
 NONE: Final = "⬛"
 

@@ -1,9 +1,9 @@
 """Token addresses in text: found by vectorised patterns, then judged once per distinct candidate.
 
 Solana: a maximal base58 run of 32-44 characters that decodes to exactly 32 bytes; its case is part
-of the address, so it is never changed, and a run that has lost its case is refused. EVM: `0x` and
-exactly 40 hex digits with boundaries; mixed case must pass EIP-55; stored in lower case. See
-docs/alerts.md.
+of the address, so it is never changed, and a run that has lost its case is refused. EVM: `0x` or
+`0X` and exactly 40 hex digits with boundaries; mixed case must pass EIP-55; stored in lower case.
+See docs/alerts.md.
 """
 
 import re
@@ -15,7 +15,7 @@ import base58
 import polars as pl
 from eth_hash.auto import keccak
 
-from quantlab_assets.domain.tokens.token import Chain
+from quantlab_assets.domain.tokens.token import Chain, fold_address, is_evm
 
 _EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
 _LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"
@@ -103,7 +103,7 @@ def _judge_evm(raw: str) -> Judgement:
     shown = raw if len(raw) <= 60 else f"{raw[:57]}..."
     if raw[:1] == "0" and not raw[1:2].isascii():
         return _refused("invalid_mint_address", f"{shown}: the second character is not the Latin x")
-    if not (raw.startswith("0x") and _HEX.issuperset(digits)):
+    if not (is_evm(raw) and _HEX.issuperset(digits)):
         if _looks_glued(raw):
             return _refused(
                 "invalid_mint_address", f"{shown}: other characters stick to the address"
@@ -117,11 +117,11 @@ def _judge_evm(raw: str) -> Judgement:
         return _refused("zero_address", f"{shown}: the zero address is no token")
     letters = [c for c in digits if c.isalpha()]
     mixed = any(c.isupper() for c in letters) and any(c.islower() for c in letters)
-    if mixed and eip55(raw) != raw:
+    if mixed and eip55(raw)[2:] != digits:
         return _refused(
             "bad_checksum", f"{shown}: mixed case that fails EIP-55; a digit may be wrong"
         )
-    return Judgement(chain="evm", address=raw.lower())
+    return Judgement(chain="evm", address=fold_address(raw))
 
 
 def _judge_solana(raw: str) -> Judgement:

@@ -10,9 +10,9 @@ import polars as pl
 
 from quantlab_assets.domain.candles.normalise import TOKEN_COLUMNS
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.domain.tokens.token import Token
+from quantlab_assets.domain.tokens.token import Token, fold_address
 
-_EVM: Final = re.compile(r"0x[0-9a-fA-F]{40}")
+_EVM: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _SOLANA: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 
 
@@ -38,7 +38,7 @@ def token_of(address: str, network_word: str | None = None) -> Token | None:
         if int(text, 16) == 0:
             return None
         network = evm_networks().get((network_word or "").strip().lower())
-        return Token("evm", text.lower(), network)
+        return Token("evm", fold_address(text), network)
     if _SOLANA.fullmatch(text) and len(base58.b58decode(text)) == 32:
         return Token("solana", text, "solana")
     return None

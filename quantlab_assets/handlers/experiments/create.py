@@ -28,6 +28,12 @@ from quantlab_assets.domain.experiments.records import (
 )
 from quantlab_assets.domain.experiments.strategy import Strategy
 from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.domain.tokens.networks import (
+    AMBIGUOUS,
+    TAKEN,
+    network_of_token,
+    networks_taken,
+)
 from quantlab_assets.handlers.experiments.inputs import (
     ALERT_COLUMNS,
     check_inputs,
@@ -62,7 +68,7 @@ def create_experiment(
     `parent_id` names the experiment that this one is a rerun of.
 
     `alerts="all"` takes every active alerts artifact that has alerts within the filters' range.
-    `slices="auto"` takes every active slice of a token those alerts call, on a fitting network,
+    `slices="auto"` takes every active slice of a token those alerts call, on the network they take,
     that holds time a trade of the strategy could see: its window ends after the token's first call
     was known, and starts before the last one must have been closed, if the strategy limits that.
 
@@ -187,25 +193,29 @@ def _slice_artifacts(
 def _slices_of_calls(
     windows: pl.DataFrame, alerts: pl.DataFrame, strategy: Strategy
 ) -> frozenset[str]:
-    """The slices whose token is called and whose window meets the time after its calls."""
+    """The slices whose token is called, on the network its calls take, and whose window meets the
+    time after its calls. Of calls that are ambiguous all known networks: so execution can tell."""
     known = pl.col("known_ts_utc").to_physical()
-    network = pl.when(pl.col("token_chain") != pl.col("chain")).then(pl.col("token_chain"))
     calls = (
-        alerts.with_columns(network.alias("called_network"))
-        .group_by("mint", "called_network")
+        alerts.with_columns(network_of_token().alias("token_chain"))
+        .group_by("chain", "mint", "token_chain", maintain_order=True)
         .agg(known.min().alias("first_us"), known.max().alias("last_us"))
+        .with_row_index("call")
     )
-    fits = (
-        pl.col("network").is_null()
-        | pl.col("called_network").is_null()
-        | (pl.col("network") == pl.col("called_network"))
-    )
-    met = windows.join(calls, on="mint").filter(fits & (pl.col("end_us") > pl.col("first_us")))
+    met = windows.join(
+        calls.select("call", "chain", "mint", "first_us", "last_us"), on=["chain", "mint"]
+    ).filter(pl.col("end_us") > pl.col("first_us"))
     if strategy.exit.max_hold_s is not None:
         entry = strategy.entry
         seen_s = entry.delay_s + entry.max_wait_s + strategy.exit.max_hold_s
         met = met.filter(pl.col("start_us") <= pl.col("last_us") + seen_s * SECOND_US)
-    return frozenset(met["artifact_id"])
+    taken = networks_taken(calls.select("call", "chain", "token_chain"), met, on=["call"])
+    network = network_of_token()
+    chosen = met.join(taken.select("call", "network", "outcome"), on="call").filter(
+        ((pl.col("outcome") == TAKEN) & network.eq_missing(pl.col("network")))
+        | ((pl.col("outcome") == AMBIGUOUS) & network.is_not_null())
+    )
+    return frozenset(chosen["artifact_id"])
 
 
 def _ids(artifacts: Sequence[Artifact]) -> tuple[str, ...]:

@@ -6,17 +6,22 @@ selected is what is simulated.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
-from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.time_us import SECOND_US, to_us
+from quantlab_assets.domain.tokens.networks import (
+    AMBIGUOUS,
+    TAKEN,
+    network_of_token,
+    networks_taken,
+)
 
 ALERT_COLUMNS: Final = (
     "alert_id",
@@ -71,8 +76,9 @@ class ResolvedInputs:
     """Alerts and candles that meet by (chain, mint) = (chain, token_address).
 
     An address on several networks is several tokens: its alerts and candles carry
-    `network:address` there, and `unresolved` alerts an address without candles. `mints` has
-    alert_id and the address as it was called.
+    `network:address` there, nothing before the colon for an unknown network, and an alert that
+    takes no candles an address that has none. `unresolved` are the alerts that are ambiguous,
+    `mints` has alert_id and the address as it was called.
     """
 
     alerts: pl.DataFrame
@@ -82,106 +88,80 @@ class ResolvedInputs:
 
 
 def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInputs:
-    """Give each alert the candles of its token's network.
+    """Give each alert the candles of the network it takes (`networks_taken`).
 
-    An alert that names a network takes its candles and those of an unknown network, unless the
-    address has candles of several networks and its own is among them: unknown ones could be another
-    token's. An alert that names none takes the address's only network; if there are several, it is
-    unresolved.
+    Of an address whose candles are all of one network that every call takes, nothing changes.
     """
-    columns = alerts.columns
-    alerts = alerts.with_columns(_network().alias("network"))
-    mints = alerts.select("alert_id", "mint")
-    held = (
-        candles.select("chain", pl.col("token_address").alias("mint"), "token_chain")
-        .unique()
-        .with_columns(_network().alias("network"))
-        .select("chain", "mint", "network")
-        .unique()
-    )
-    known = (
-        held.drop_nulls("network")
-        .group_by("chain", "mint")
-        .agg(pl.col("network").sort().alias("networks"))
-    )
-    tokens = (
-        alerts.select("chain", "mint", "network")
-        .unique()
-        .join(known, on=["chain", "mint"], how="left")
-        .with_columns(pl.col("networks").fill_null([]))
-        .with_columns(
-            pl.col("networks").list.len().alias("known"),
-            pl.col("networks").list.contains(pl.col("network")).fill_null(False).alias("among"),
-        )
-    )
+    held = candles.select("chain", pl.col("token_address").alias("mint"), "token_chain").unique()
+    taken = networks_taken(alerts.select("alert_id", "chain", "mint", "token_chain"), held)
     split = (
-        tokens.filter(
-            (pl.col("known") > 1)
-            | ((pl.col("known") == 1) & pl.col("network").is_not_null() & ~pl.col("among"))
+        held.group_by("chain", "mint")
+        .agg((network_of_token().n_unique() > 1).alias("several"))
+        .join(
+            taken.group_by("chain", "mint").agg((pl.col("outcome") != TAKEN).any().alias("left")),
+            on=["chain", "mint"],
         )
+        .filter(pl.col("several") | pl.col("left"))
         .select("chain", "mint")
-        .unique()
-    )
-    if split.is_empty():
-        return ResolvedInputs(alerts.select(columns), candles, mints, frozenset())
-    feeds = _feeds(tokens.join(split, on=["chain", "mint"], how="semi"))
-    fed = alerts.join(
-        feeds, on=["chain", "mint", "network"], how="left", nulls_equal=True, maintain_order="left"
-    )
-    unresolved = fed.filter(pl.col("takes").list.len() == 0).filter(pl.col("network").is_null())[
-        "alert_id"
-    ]
-    routes = (
-        feeds.select("chain", "mint", "feed", "takes")
-        .unique(["chain", "feed"])
-        .explode("takes", empty_as_null=False)
-        .rename({"takes": "route"})
-    )
-    apart = candles.rename({"token_address": "mint"}).join(
-        split, on=["chain", "mint"], how="semi", maintain_order="left"
-    )
-    routed = (
-        apart.with_columns(_network().fill_null("").alias("route"))
-        .join(routes, on=["chain", "mint", "route"], how="inner", maintain_order="left")
-        .with_columns(pl.col("feed").alias("token_address"))
-        .select(candles.columns)
-    )
-    plain = candles.join(
-        split.rename({"mint": "token_address"}),
-        on=["chain", "token_address"],
-        how="anti",
-        maintain_order="left",
     )
     return ResolvedInputs(
-        alerts=fed.with_columns(pl.coalesce("feed", "mint").alias("mint")).select(columns),
-        candles=pl.concat([plain, routed]),
-        mints=mints,
-        unresolved=frozenset(unresolved),
+        alerts=_told_apart(alerts, taken, split),
+        candles=_cut_apart(candles, taken, split),
+        mints=alerts.select("alert_id", "mint"),
+        unresolved=frozenset(taken.filter(pl.col("outcome") == AMBIGUOUS)["alert_id"]),
     )
 
 
-def _network() -> pl.Expr:
-    """The network, null when unknown; a family with one network (Solana) has nothing to tell."""
-    return pl.when(pl.col("token_chain") != pl.col("chain")).then(pl.col("token_chain"))
+def _told_apart(alerts: pl.DataFrame, taken: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
+    """The alerts, their mints of split addresses with the network taken, `?` where none is."""
+    network = (
+        pl.when(pl.col("outcome") == TAKEN)
+        .then(pl.col("network").fill_null(""))
+        .otherwise(pl.lit("?"))
+    )
+    renamed = taken.join(split, on=["chain", "mint"], how="semi").select(
+        "alert_id", pl.format("{}:{}", network, "mint").alias("apart")
+    )
+    return (
+        alerts.join(renamed, on="alert_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("apart", "mint").alias("mint"))
+        .select(alerts.columns)
+    )
 
 
-def _feeds(tokens: pl.DataFrame) -> pl.DataFrame:
-    """For tokens of addresses on several networks: their name, and the networks they take candles
-    of ('' is unknown; none at all for an unresolved token)."""
-    only = pl.col("networks").list.first()
-    network = pl.col("network")
-    alone = pl.col("known") == 1
-    named = pl.when(network.is_not_null()).then(network).when(alone).then(only)
-    with_unknown = (pl.col("known") <= 1) | ~pl.col("among")
-    return tokens.with_columns(
-        pl.format("{}:{}", named.fill_null("?"), pl.col("mint")).alias("feed"),
-        pl.when(named.is_null())
-        .then(pl.lit([], dtype=pl.List(pl.String)))
-        .when(with_unknown)
-        .then(pl.concat_list(named.fill_null(""), pl.lit("")))
-        .otherwise(pl.concat_list(named.fill_null("")))
-        .alias("takes"),
-    ).select("chain", "mint", "network", "feed", "takes")
+def _cut_apart(candles: pl.DataFrame, taken: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
+    """The candles, those of split addresses with their network in the address, and of these only
+    what a call takes."""
+    if split.is_empty():
+        return candles
+    routes = (
+        taken.join(split, on=["chain", "mint"], how="semi")
+        .filter(pl.col("outcome") == TAKEN)
+        .select(
+            "chain",
+            pl.col("mint").alias("token_address"),
+            "network",
+            pl.format("{}:{}", pl.col("network").fill_null(""), "mint").alias("apart"),
+        )
+        .unique()
+    )
+    of_split = split.rename({"mint": "token_address"})
+    address = ["chain", "token_address"]
+    whole = candles.join(of_split, on=address, how="anti", maintain_order="left")
+    apart = (
+        candles.join(of_split, on=address, how="semi", maintain_order="left")
+        .with_columns(network_of_token().alias("network"))
+        .join(
+            routes,
+            on=[*address, "network"],
+            how="inner",
+            nulls_equal=True,
+            maintain_order="left",
+        )
+        .with_columns(pl.col("apart").alias("token_address"))
+        .select(candles.columns)
+    )
+    return pl.concat([whole, apart])
 
 
 def check_inputs(alerts: Sequence[Artifact], slices: Sequence[Artifact]) -> None:
@@ -203,27 +183,27 @@ def check_inputs(alerts: Sequence[Artifact], slices: Sequence[Artifact]) -> None
 
 
 def slice_windows(slices: Iterable[Artifact]) -> pl.DataFrame:
-    """What each slice covers, from its logical key: artifact_id, mint, network (null if unknown),
-    interval_s, start_us and end_us (`[start, end)`, microseconds UTC), row_count."""
-    rows = []
-    for artifact in slices:
-        fields = OHLCV_SLICE.parse_key(artifact.logical_key)
-        network, _, address = fields["token"].rpartition(":")
-        rows.append(
-            (
-                artifact.artifact_id,
-                address,
-                network if address.startswith("0x") and network else None,
-                INTERVALS[fields["res"]],
-                to_us(datetime.fromisoformat(fields["from"])),
-                to_us(datetime.fromisoformat(fields["to"])),
-                artifact.row_count,
-            )
+    """What each slice covers, from its logical key: artifact_id, chain, mint, token_chain (null if
+    unknown), interval_s, start_us and end_us (`[start, end)`, microseconds UTC), row_count."""
+    parsed = [(artifact, SliceKey.parse(artifact.logical_key)) for artifact in slices]
+    rows = [
+        (
+            artifact.artifact_id,
+            key.token.chain,
+            key.token.address,
+            key.token.network,
+            key.interval_s,
+            to_us(key.start),
+            to_us(key.end),
+            artifact.row_count,
         )
+        for artifact, key in parsed
+    ]
     schema = {
         "artifact_id": pl.String,
+        "chain": pl.String,
         "mint": pl.String,
-        "network": pl.String,
+        "token_chain": pl.String,
         "interval_s": pl.Int64,
         "start_us": pl.Int64,
         "end_us": pl.Int64,

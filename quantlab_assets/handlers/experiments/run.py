@@ -22,6 +22,7 @@ from quantlab_assets.domain.assets import RESULT_PARTS
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
 from quantlab_assets.domain.experiments.strategy import Strategy
+from quantlab_assets.domain.tokens.networks import AMBIGUOUS
 from quantlab_assets.handlers.experiments.inputs import (
     ALERT_COLUMNS,
     CANDLE_COLUMNS,
@@ -125,10 +126,7 @@ def compute(
         .join(inputs.mints, on="alert_id", how="left", maintain_order="left")
         .select(result.trades.columns),
         diagnostics=result.diagnostics.with_columns(
-            pl.when(unresolved)
-            .then(pl.lit("ambiguous_network"))
-            .otherwise(pl.col("code"))
-            .alias("code"),
+            pl.when(unresolved).then(pl.lit(AMBIGUOUS)).otherwise(pl.col("code")).alias("code"),
             pl.when(unresolved)
             .then(pl.lit("the address has candles on several networks and the call names none"))
             .otherwise(pl.col("message"))

@@ -15,7 +15,7 @@ from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, Ar
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.assets import ALERTS, ASSETS
 from quantlab_assets.domain.days import with_days_beside
-from quantlab_assets.domain.slices.slices import SliceWindow
+from quantlab_assets.domain.slices.plan import SliceWindow
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.handlers.ingest.messages import union_of_day
 from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day

@@ -16,6 +16,7 @@ from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_dataset import CandleDataset, DatasetContent, DatasetRecipe
 from quantlab_assets.simulation.market.candle_book import one_candle_a_moment
@@ -90,8 +91,7 @@ def _by_token(slices: Sequence[Artifact]) -> Mapping[str, list[Artifact]]:
     """The slices of each address, in the order of their keys."""
     tokens: dict[str, list[Artifact]] = defaultdict(list)
     for artifact in sorted(slices, key=lambda one: (one.logical_key, one.artifact_id)):
-        fields = OHLCV_SLICE.parse_key(artifact.logical_key)
-        tokens[fields["token"].rpartition(":")[2]].append(artifact)
+        tokens[SliceKey.parse(artifact.logical_key).token.address].append(artifact)
     return tokens
 
 

@@ -10,13 +10,11 @@ from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOut
 from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, OHLCV_SLICE
 from quantlab_assets.domain.candles.normalise import RULES_VERSION
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices.slices import (
+from quantlab_assets.domain.slices.key import SliceKey, iso_utc
+from quantlab_assets.domain.slices.plan import SliceWindow, plan_slices
+from quantlab_assets.domain.slices.quality import (
     STANDARD_GRADING,
     Grading,
-    SliceWindow,
-    iso_utc,
-    plan_slices,
-    slice_key,
     slice_quality,
     slice_tags,
 )
@@ -60,16 +58,15 @@ def slices_of_day(
     grades = dict.fromkeys(("good", "partial", "poor"), 0)
     duplicates = conflicts = tokens_without = 0
     wanted = [CandleWindow(one.chain, one.mint, one.start, one.end) for one in plan]
-    for planned, found in zip(plan, source.windows(wanted), strict=True):
-        kept = [held for held in found.candles if planned.wants(held.token)]
-        for held in kept:
+    for found in source.windows(wanted):
+        for held in found.candles:
             draft = _slice(held, settings, newest, unit, grading)
             drafts.append(draft)
             grades[draft.tags["grade"]] += 1
             duplicates += held.duplicates
             conflicts += held.conflicts
         refused += found.rejects
-        tokens_without += not kept
+        tokens_without += not found.candles
     loose = _refused_rows(refused)
     return PartitionOutput(
         drafts=tuple(sorted(drafts, key=lambda draft: draft.logical_key)),
@@ -105,7 +102,7 @@ def _slice(
     quality = slice_quality(held.table, held.interval_s, held.start, held.end, grading)
     return ArtifactDraft(
         artifact_type=OHLCV_SLICE.name,
-        logical_key=slice_key(held.token, held.interval_s, held.start, held.end),
+        logical_key=SliceKey(held.token, held.interval_s, held.start, held.end).format(),
         table=held.table,
         tags=slice_tags(held.token, held.interval_s, quality, unit)
         | {"duplicate_rows": str(held.duplicates), "conflicting_rows": str(held.conflicts)},

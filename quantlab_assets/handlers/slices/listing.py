@@ -6,7 +6,8 @@ from typing import Final
 
 from quantlab_assets.domain.artifacts.records import ArtifactFilter, Status
 from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, OHLCV_SLICE
-from quantlab_assets.domain.artifacts.type import INTERVALS
+from quantlab_assets.domain.slices.key import SliceKey
+from quantlab_assets.domain.tokens.token import fold_address
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 _ONE_DAY: Final = timedelta(days=1)
@@ -44,7 +45,10 @@ class SliceRecord:
 
 @dataclass(frozen=True, slots=True)
 class SliceFilter:
-    """Which slices: their windows touch the UTC days `first` to `last`; None does not restrict."""
+    """Which slices: their windows touch the UTC days `first` to `last`; None does not restrict.
+
+    `token` is a whole address; one of the EVM family in any case.
+    """
 
     first: date | None = None
     last: date | None = None
@@ -57,7 +61,7 @@ class SliceFilter:
 def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
     """The slices that match, by window, token, interval and network; the active ones, and those
     that were superseded if asked for."""
-    tags = {} if where.token is None else {"token": where.token}
+    tags = {} if where.token is None else {"token": fold_address(where.token)}
     listed = store.list_artifacts(
         ArtifactFilter(
             artifact_type=OHLCV_SLICE.name,
@@ -66,9 +70,9 @@ def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
         )
     ).artifacts
     kept = [
-        (artifact, window)
+        (artifact, key)
         for artifact in listed
-        if (window := _Window.of(artifact.logical_key)).touches(where)
+        if _touches(key := SliceKey.parse(artifact.logical_key), where)
         and where.grade in (None, artifact.tags.get("grade"))
     ]
     ids = [artifact.artifact_id for artifact, _ in kept]
@@ -76,19 +80,19 @@ def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
     sources = store.get_sources(ids)
     refused = _refused_rows(store)
     records = []
-    for artifact, window in kept:
+    for artifact, key in kept:
         publication = publications.get(artifact.artifact_id)
         newest = None if publication is None else publication.provenance.params.get("newest_ts")
         held = artifact.tags
         records.append(
             SliceRecord(
                 artifact_id=artifact.artifact_id,
-                token=window.address,
-                chain=window.chain,
-                network=window.network,
-                interval_s=window.interval_s,
-                window_from=window.start,
-                window_to=window.end,
+                token=key.token.address,
+                chain=key.token.chain,
+                network=key.token.network,
+                interval_s=key.interval_s,
+                window_from=key.start,
+                window_to=key.end,
                 status=artifact.status,
                 grade=held.get("grade"),
                 coverage=None if "coverage" not in held else float(held["coverage"]),
@@ -107,40 +111,15 @@ def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
     return sorted(records, key=_order)
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """What the logical key of a slice says."""
-
-    address: str
-    chain: str
-    network: str | None
-    interval_s: int
-    start: datetime
-    end: datetime
-
-    @classmethod
-    def of(cls, key: str) -> "_Window":
-        fields = OHLCV_SLICE.parse_key(key)
-        network, _, address = fields["token"].rpartition(":")
-        chain = "evm" if address.startswith("0x") else "solana"
-        return cls(
-            address=address,
-            chain=chain,
-            network="solana" if chain == "solana" else network or None,
-            interval_s=INTERVALS[fields["res"]],
-            start=datetime.fromisoformat(fields["from"]),
-            end=datetime.fromisoformat(fields["to"]),
-        )
-
-    def touches(self, where: SliceFilter) -> bool:
-        """Whether it is of the interval, and holds a moment of the days asked for."""
-        first = None if where.first is None else datetime.combine(where.first, time(), UTC)
-        after = None if where.last is None else datetime.combine(where.last, time(), UTC) + _ONE_DAY
-        return (
-            where.interval_s in (None, self.interval_s)
-            and (first is None or self.end > first)
-            and (after is None or self.start < after)
-        )
+def _touches(key: SliceKey, where: SliceFilter) -> bool:
+    """Whether a slice is of the interval, and holds a moment of the days asked for."""
+    first = None if where.first is None else datetime.combine(where.first, time(), UTC)
+    after = None if where.last is None else datetime.combine(where.last, time(), UTC) + _ONE_DAY
+    return (
+        where.interval_s in (None, key.interval_s)
+        and (first is None or key.end > first)
+        and (after is None or key.start < after)
+    )
 
 
 def _refused_rows(store: ArtifactStore) -> dict[str, int]:

@@ -13,15 +13,10 @@ from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, ArtifactFilter
 from quantlab_assets.domain.artifacts.seed_types import ALERTS as ALERTS_TYPE
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.assets import ALERTS, ASSETS, SLICES
-from quantlab_assets.domain.slices.slices import (
-    STANDARD_GRADING,
-    Grading,
-    PlannedSlice,
-    SliceWindow,
-    plan_slices,
-)
+from quantlab_assets.domain.slices.key import SliceKey
+from quantlab_assets.domain.slices.plan import PlannedSlice, SliceWindow, plan_slices
+from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
 from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
@@ -145,16 +140,17 @@ def _planned(
     )
     held = active.get(draft.logical_key)
     outcome: Outcome = "new" if held is None else "unchanged" if held == identity else "changed"
-    chain, token = draft.tags["chain"], draft.tags["token"]
+    key = SliceKey.parse(draft.logical_key)
+    token = key.token
     return PlannedExport(
         day=day,
-        chain=chain,
-        token=token,
-        network=draft.tags.get("network"),
-        alerts=plan[chain, token].alerts,
-        interval_s=INTERVALS[draft.tags["res"]],
-        window_from=datetime.fromisoformat(draft.params["window_from"]),
-        window_to=datetime.fromisoformat(draft.params["window_to"]),
+        chain=token.chain,
+        token=token.address,
+        network=token.network,
+        alerts=plan[token.chain, token.address].alerts,
+        interval_s=key.interval_s,
+        window_from=key.start,
+        window_to=key.end,
         rows=draft.table.num_rows,
         expected=int(draft.tags["expected_candles"]),
         grade=draft.tags["grade"],
@@ -163,12 +159,11 @@ def _planned(
 
 
 def _without_candles(day: date, planned: PlannedSlice) -> PlannedExport:
-    named = planned.networks
     return PlannedExport(
         day=day,
         chain=planned.chain,
         token=planned.mint,
-        network=next(iter(named)) if named is not None and len(named) == 1 else None,
+        network=planned.network,
         alerts=planned.alerts,
         interval_s=None,
         window_from=planned.start,
@@ -181,16 +176,16 @@ def _without_candles(day: date, planned: PlannedSlice) -> PlannedExport:
 
 
 def _removed(day: date, artifact: Artifact) -> PlannedExport:
-    fields = OHLCV_SLICE.parse_key(artifact.logical_key)
+    key = SliceKey.parse(artifact.logical_key)
     return PlannedExport(
         day=day,
-        chain=artifact.tags["chain"],
-        token=artifact.tags["token"],
-        network=artifact.tags.get("network"),
+        chain=key.token.chain,
+        token=key.token.address,
+        network=key.token.network,
         alerts=None,
-        interval_s=INTERVALS[fields["res"]],
-        window_from=datetime.fromisoformat(fields["from"]),
-        window_to=datetime.fromisoformat(fields["to"]),
+        interval_s=key.interval_s,
+        window_from=key.start,
+        window_to=key.end,
         rows=artifact.row_count,
         expected=int(artifact.tags["expected_candles"]),
         grade=artifact.tags["grade"],

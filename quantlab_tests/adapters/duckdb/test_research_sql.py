@@ -1,5 +1,6 @@
 """The research layout: candles that count, views, macros, records and comments."""
 
+import itertools
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +16,8 @@ from quantlab_assets import open_lake
 from quantlab_assets.domain.artifacts.records import LineageInput, PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import ALERT_FORWARD_COVERAGE, OHLCV_SLICE
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
+from quantlab_assets.domain.tokens.networks import networks_taken
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.handlers.projections import build_research
 from quantlab_assets.simulation.market.candle_book import one_candle_a_moment
@@ -76,7 +78,7 @@ def publish_slice(
     )
     token = Token(chain, mint, network)  # type: ignore[arg-type]
     span = timedelta(seconds=interval_s)
-    key = slice_key(token, interval_s, min(times), max(times) + span)
+    key = SliceKey(token, interval_s, min(times), max(times) + span).format()
     lab.store.publish_artifact(
         PublishRequest(OHLCV_SLICE.name, key, table, PROVENANCE, tags={"token": mint})
     )
@@ -141,15 +143,79 @@ def test_there_is_no_one_price_of_an_address_on_several_networks(lab: Lab) -> No
     publish_slice(lab, EVM, 60, [T0], [1.0], [1.0], network="bsc")
     publish_slice(lab, EVM, 60, [T0 + MINUTE], [2.0], [9.0])
     asked = "SELECT price_at($1, $2)"
-    assert ask(lab, asked, EVM, T0 + HOUR) == [(2.0,)]
+    assert ask(lab, asked, EVM, T0 + HOUR) == [(1.0,)], "the known network, not the unknown one"
     publish_slice(lab, EVM, 60, [T0], [3.0], [9.0], network="base")
     assert ask(lab, asked, EVM, T0 + HOUR) == [(None,)]
 
 
-def test_an_unknown_network_is_the_only_one_that_is_known(lab: Lab) -> None:
+def test_candles_of_unknown_network_are_never_mixed_with_others(lab: Lab) -> None:
     publish_slice(lab, EVM, 60, [T0], [1.0], [1.0], network="bsc")
     publish_slice(lab, EVM, 60, [T0], [2.0], [9.0])
-    assert ask(lab, "SELECT close FROM ohlcv") == [(2.0,)]
+    assert ask(lab, "SELECT close FROM ohlcv ORDER BY 1") == [(1.0,), (2.0,)]
+
+
+def test_the_price_at_a_moment_is_of_the_network_that_the_call_takes(lab: Lab) -> None:
+    """Every set of networks, network named and moment: the macro against the relation."""
+    networks = (None, "bsc", "base")
+    held = [some for size in range(4) for some in itertools.combinations(networks, size)]
+    candles = []
+    for number, some in enumerate(held):
+        mint = f"0x{number:040x}"
+        for place, network in enumerate(some):
+            # Networks take turns, so that each is the latest, or the only one so far, at times.
+            times = [T0 + MINUTE * (place + len(some) * turn) for turn in range(3)]
+            prices = [100.0 * number + 10 * place + turn for turn in range(1, 4)]
+            publish_slice(lab, mint, 60, times, prices, [1.0] * 3, network=network)
+            candles += [("evm", mint, network, *row) for row in zip(times, prices, strict=True)]
+    publish_slice(lab, RUNNER, 60, [T0], [7.0], [1.0], network="solana")
+    candles.append(("solana", RUNNER, "solana", T0, 7.0))
+
+    asked = [
+        (chain, mint, named, T0 + MINUTE * minute)
+        for chain, mint, names in [
+            *(("evm", f"0x{n:040x}", (None, "bsc", "base", "blast")) for n in range(len(held))),
+            ("solana", RUNNER, (None, "solana")),
+        ]
+        for named in names
+        for minute in range(11)
+    ]
+    calls = pl.DataFrame(
+        [(number, *call) for number, call in enumerate(asked)],
+        schema=["call", "chain", "mint", "token_chain", "moment"],
+        orient="row",
+    )
+    frame = pl.DataFrame(
+        candles, schema=["chain", "mint", "token_chain", "ts", "close"], orient="row"
+    )
+    ended = (
+        calls.drop("token_chain")
+        .join(frame, on=["chain", "mint"])
+        .filter(pl.col("ts") + MINUTE <= pl.col("moment"))
+    )
+    prices = (
+        networks_taken(calls, ended, on=["call"])
+        .filter(pl.col("outcome") == "taken")
+        .join(
+            ended.select("call", "ts", "close", pl.col("token_chain").alias("network")),
+            on=["call", "network"],
+            nulls_equal=True,
+        )
+        .group_by("call")
+        .agg(pl.col("close").sort_by("ts").last())
+    )
+    expected = calls.join(prices, on="call", how="left").sort("call")
+
+    build_research(lab.projections)
+    with lab.projections.connect("research") as connection:
+        connection.register("calls", calls.to_arrow())
+        found = connection.sql(
+            "SELECT call, price_at(mint, moment, named := token_chain) AS close,"
+            " price_at(mint, moment) AS unnamed FROM calls ORDER BY call"
+        ).pl()
+    assert found["close"].to_list() == expected["close"].to_list()
+    assert 100 < found["close"].null_count() < 200, "both outcomes, often"
+    unnamed = calls["token_chain"].is_null()
+    assert found.filter(unnamed)["unnamed"].equals(found.filter(unnamed)["close"])
 
 
 def test_the_price_at_a_moment_is_of_a_candle_that_had_ended(lab: Lab) -> None:
@@ -176,8 +242,10 @@ def test_a_price_is_asked_for_every_call_at_once(lab: Lab) -> None:
     publish_alerts(lab.store, Call(EVM, T0 + HOUR, message=3))
     found = ask(lab, "SELECT price_at(mint, known_ts_utc) FROM alerts ORDER BY known_ts_utc")
     assert found == [(1.0,), (3.0,), (8.0,)]
-    upper = EVM.replace("0x", "0X").upper().replace("0X", "0x")
-    assert ask(lab, "SELECT price_at($1, $2)", upper, T0 + HOUR) == [(8.0,)]
+    for spelling in (EVM.upper(), "0x" + EVM[2:].upper()):
+        assert ask(lab, "SELECT price_at($1, $2)", spelling, T0 + HOUR) == [(8.0,)]
+        asked = "SELECT count(*) FROM candles($1, $2, $3)"
+        assert ask(lab, asked, spelling, T0, T0 + HOUR) == [(2,)]
 
 
 def test_candles_of_a_token_in_a_span(lab: Lab) -> None:
@@ -232,7 +300,7 @@ def test_the_records_of_the_lake_are_there(lab: Lab) -> None:
     candles = publish_candles(lab.store, RUNNER, line(1, 3))
     made = PublishRequest(
         OHLCV_SLICE.name,
-        slice_key(Token("solana", DUD, None), 60, T0, T0 + HOUR),
+        SliceKey(Token("solana", DUD, None), 60, T0, T0 + HOUR).format(),
         OHLCV_SLICE.empty(),
         PROVENANCE,
         inputs=(

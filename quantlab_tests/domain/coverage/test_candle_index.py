@@ -17,8 +17,9 @@ from polars.testing import assert_frame_equal
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.coverage import kernel as coverage_kernel
 from quantlab_assets.domain.coverage.candle_index import CandleIndex
-from quantlab_assets.domain.coverage.forward import coverage_gaps, forward_coverage
-from quantlab_assets.domain.slices.slices import WINDOW_SCHEMA
+from quantlab_assets.domain.coverage.forward import forward_coverage
+from quantlab_assets.domain.coverage.gaps import coverage_gaps
+from quantlab_assets.domain.slices.windows import WINDOW_SCHEMA
 
 NOON = datetime(2025, 11, 6, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -15,14 +15,13 @@ from quantlab_assets.domain.artifacts.seed_types import (
     COVERAGE_SUMMARY,
     OHLCV_SLICE,
 )
-from quantlab_assets.domain.coverage.forward import (
-    coverage_gaps,
-    coverage_summary,
-    forward_coverage,
-    to_table,
-)
+from quantlab_assets.domain.coverage.forward import forward_coverage
+from quantlab_assets.domain.coverage.frames import to_table
+from quantlab_assets.domain.coverage.gaps import coverage_gaps
+from quantlab_assets.domain.coverage.summary import coverage_summary
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices.slices import WINDOW_SCHEMA, Grading
+from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.slices.windows import WINDOW_SCHEMA
 
 EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -338,7 +337,7 @@ class TestReasons:
 
 
 class TestNetworks:
-    def test_a_named_network_is_covered_by_its_own_slices_and_unknown_ones(self) -> None:
+    def test_a_named_network_is_covered_by_its_own_slices_or_else_unknown_ones(self) -> None:
         found = pl.concat(
             [
                 candles(HOUR_AFTER[:3], network="bsc"),
@@ -347,8 +346,8 @@ class TestNetworks:
             ]
         )
 
-        assert row(found, called=alert(network="bsc"))["actual_candles"] == 5
-        assert row(found, called=alert(network="base"))["actual_candles"] == 9
+        assert row(found, called=alert(network="bsc"))["actual_candles"] == 3
+        assert row(found, called=alert(network="base"))["actual_candles"] == 7
         assert row(found, called=alert(network="blast"))["actual_candles"] == 2
 
     def test_another_network_covers_nothing(self) -> None:
@@ -356,12 +355,20 @@ class TestNetworks:
 
         assert got["reason"] == "no_slice"
 
-    def test_no_network_means_the_one_that_covers_most_never_a_mix(self) -> None:
+    def test_no_network_means_the_only_known_one(self) -> None:
         found = pl.concat(
-            [candles(HOUR_AFTER[:7], network="bsc"), candles(HOUR_AFTER[7:], network="base")]
+            [candles(HOUR_AFTER[:7], network="bsc"), candles(HOUR_AFTER, network=None)]
         )
 
         assert row(found, called=alert(network=None))["actual_candles"] == 7
+
+    def test_a_call_that_could_mean_several_networks_is_covered_by_none(self) -> None:
+        found = pl.concat([candles(HOUR_AFTER, network="bsc"), candles([600], network="base")])
+
+        assert row(found, called=alert(network=None)) == row(
+            found, called=alert(network="ethereum")
+        ) | {"reason": "ambiguous_network"}
+        assert row(found, called=alert(network=None))["grade"] == "none"
 
 
 def counted(

@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices.slices import (
-    Grading,
-    SliceQuality,
-    SliceWindow,
-    iso_utc,
-    plan_slices,
-    slice_key,
-    slice_quality,
-    slice_tags,
-    windows_of,
-)
+from quantlab_assets.domain.slices.key import SliceKey, iso_utc
+from quantlab_assets.domain.slices.plan import SliceWindow, plan_slices
+from quantlab_assets.domain.slices.quality import Grading, SliceQuality, slice_quality, slice_tags
+from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.domain.tokens.token import Token
 
 MINT = "9Yn6bnF3eKLqocUVMxduh7WWqgQZ8DvWQDYTX9Ncpump"
@@ -86,22 +79,35 @@ def test_a_window_that_ends_on_the_grid_ends_there() -> None:
     assert planned.window(3600) == (at(12), at(15))
 
 
-def test_calls_ask_for_the_networks_they_name_and_for_all_if_one_names_none() -> None:
-    base, bsc, unknown = (Token("evm", EVM, n) for n in ("base", "bsc", None))
-
-    (named,) = plan_slices(alerts(("evm", EVM, "bsc", at(13))), SliceWindow())
-    (open_,) = plan_slices(
-        alerts(("evm", EVM, "bsc", at(13)), ("evm", EVM, None, at(14))), SliceWindow()
-    )
-
-    assert [named.wants(t) for t in (base, bsc, unknown)] == [False, True, True]
-    assert [open_.wants(t) for t in (base, bsc, unknown)] == [True, True, True]
+@pytest.mark.parametrize(
+    ("named", "network"),
+    [(["bsc", "bsc"], "bsc"), (["bsc", None], None), (["bsc", "base"], None), ([None], None)],
+)
+def test_a_plan_says_the_network_that_all_calls_name(
+    named: list[str | None], network: str | None
+) -> None:
+    (planned,) = plan_slices(alerts(*(("evm", EVM, n, at(13)) for n in named)), SliceWindow())
+    assert planned.network == network
 
 
 def test_a_mint_needs_no_network() -> None:
     (planned,) = plan_slices(alerts(("solana", MINT, None, at(13))), SliceWindow())
+    assert planned.network == "solana"
 
-    assert planned.wants(Token("solana", MINT, "solana"))
+
+@pytest.mark.parametrize(
+    "token", [Token("solana", MINT, "solana"), Token("evm", EVM, "bsc"), Token("evm", EVM)]
+)
+def test_a_key_is_taken_apart_into_what_it_was_made_of(token: Token) -> None:
+    key = SliceKey(token, 300, at(8, 40), at(13, 5) + timedelta(microseconds=7))
+    assert SliceKey.parse(key.format()) == key
+
+
+def test_what_no_key_can_name_is_refused() -> None:
+    with pytest.raises(ValidationFailed, match="no slice of 7 s candles"):
+        SliceKey(Token("evm", EVM), 7, at(8), at(9)).format()
+    with pytest.raises(ValidationFailed):
+        SliceKey.parse("day=2025-11-06")
 
 
 def test_no_calls_no_slices() -> None:
@@ -117,19 +123,19 @@ def test_impossible_windows_are_refused(pre_s: int, post_s: int) -> None:
 def test_keys_name_token_interval_and_the_window_as_asked_for() -> None:
     start, end = at(13, 40), at(14)
 
-    assert slice_key(Token("solana", MINT, "solana"), 300, start, end) == (
+    assert SliceKey(Token("solana", MINT, "solana"), 300, start, end).format() == (
         f"token={MINT}/res=5m/from=2025-11-06T13:40:00Z/to=2025-11-06T14:00:00Z"
     )
-    assert slice_key(Token("evm", EVM, "bsc"), 3600, start, end) == (
+    assert SliceKey(Token("evm", EVM, "bsc"), 3600, start, end).format() == (
         f"token=bsc:{EVM}/res=1h/from=2025-11-06T13:40:00Z/to=2025-11-06T14:00:00Z"
     )
     with pytest.raises(ValidationFailed, match="1800 s"):
-        slice_key(Token("evm", EVM), 1800, start, end)
+        SliceKey(Token("evm", EVM), 1800, start, end).format()
 
 
 def test_keys_give_the_windows_back() -> None:
     keys = [
-        slice_key(token, 300, at(13, 40), at(14))
+        SliceKey(token, 300, at(13, 40), at(14)).format()
         for token in (Token("evm", EVM, "bsc"), Token("evm", EVM), Token("solana", MINT, "solana"))
     ]
 
@@ -259,4 +265,4 @@ def test_every_alert_has_its_full_time_and_the_window_is_no_wider_than_the_grid_
     assert start <= wanted_start < start + step
     assert end - step < wanted_end <= end
     assert start.timestamp() % interval_s == end.timestamp() % interval_s == 0
-    OHLCV_SLICE.parse_key(slice_key(Token("evm", EVM), interval_s, start, end))
+    OHLCV_SLICE.parse_key(SliceKey(Token("evm", EVM), interval_s, start, end).format())

@@ -48,6 +48,13 @@ def test_an_evm_address_is_stored_in_lower_case() -> None:
 
 def test_an_evm_address_in_upper_case_has_no_checksum_to_fail() -> None:
     assert judge("0x" + EVM[2:].upper()).address == EVM.lower()
+    assert judge(EVM.upper()).address == EVM.lower()
+
+
+def test_an_evm_address_may_begin_with_a_capital_x() -> None:
+    assert accepted(f"ape {'0X' + EVM[2:]} now") == accepted(EVM.upper()) == [EVM.lower()]
+    assert judge("0X" + EVM[2:-1] + "E").error_code == "bad_checksum"
+    assert judge("0X" + "0" * 40).error_code == "zero_address"
 
 
 @pytest.mark.parametrize(

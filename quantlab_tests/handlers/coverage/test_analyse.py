@@ -14,7 +14,7 @@ from quantlab_assets.domain.artifacts.seed_types import (
     COVERAGE_SUMMARY,
     OHLCV_SLICE,
 )
-from quantlab_assets.domain.slices.slices import windows_of
+from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.handlers.coverage.analyse import coverage_of_day, summarise_coverage
 from quantlab_assets.handlers.slices.export import slices_of_day
 

@@ -17,7 +17,7 @@ from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.projection_builder import ProjectionBuilder
@@ -162,7 +162,7 @@ def candle_request(
     token = Token(chain, mint, network)  # type: ignore[arg-type]
     return PublishRequest(
         OHLCV_SLICE.name,
-        slice_key(token, 60, start, start + (window or len(closes)) * MINUTE),
+        SliceKey(token, 60, start, start + (window or len(closes)) * MINUTE).format(),
         pa.table(columns, schema=OHLCV_SLICE.schema),
         PROVENANCE,
     )

@@ -12,7 +12,7 @@ from quantlab_assets.domain.artifacts.records import ArtifactFilter
 from quantlab_assets.domain.errors import Conflict, NotFound, ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters, ExperimentRecord
 from quantlab_assets.domain.experiments.strategy import Entry, Exit
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.handlers.experiments.create import create_experiment
 from quantlab_tests.handlers.experiments.lab import (
@@ -107,12 +107,23 @@ def test_auto_takes_only_slices_a_trade_could_see(lab: Lab) -> None:
     assert set(limited.definition.slice_artifact_ids) == {across, late}
 
 
-def test_auto_takes_the_calls_network_and_unknown_ones(lab: Lab) -> None:
+def test_auto_takes_the_network_that_each_call_takes(lab: Lab) -> None:
     publish_alerts(lab.store, Call(EVM, T0, network="bsc"))
     bsc = publish_candles(lab.store, EVM, line(1, 3), network="bsc")
     publish_candles(lab.store, EVM, line(1, 3), network="base")
     unknown = publish_candles(lab.store, EVM, line(1, 3))
+    assert set(create(lab).definition.slice_artifact_ids) == {bsc}
+    publish_alerts(
+        lab.store, Call(EVM, T0, network="bsc"), Call(EVM, T0, network="blast", message=2)
+    )
     assert set(create(lab).definition.slice_artifact_ids) == {bsc, unknown}
+
+
+def test_auto_judges_networks_by_the_slices_that_calls_can_see(lab: Lab) -> None:
+    publish_alerts(lab.store, Call(EVM, T0, network="bsc"))
+    publish_candles(lab.store, EVM, line(1, 3), network="bsc", start=T0 - DAY)
+    unknown = publish_candles(lab.store, EVM, line(1, 3))
+    assert set(create(lab).definition.slice_artifact_ids) == {unknown}
 
 
 def test_auto_takes_every_network_of_a_call_that_names_none(lab: Lab) -> None:
@@ -272,7 +283,9 @@ def test_twenty_thousand_slices_are_selected_without_a_cap(lab: Lab) -> None:
     one = lab.store.get_artifact(publish_candles(lab.store, RUNNER, line(1, 3)))
     many = {}
     for n in range(20_000):
-        key = slice_key(Token("solana", RUNNER, None), 60, T0, T0 + DAY + timedelta(seconds=n))
+        key = SliceKey(
+            Token("solana", RUNNER, None), 60, T0, T0 + DAY + timedelta(seconds=n)
+        ).format()
         many[f"{n:032x}"] = replace(one, artifact_id=f"{n:032x}", logical_key=key)
     lab.store._state.artifacts.update(many)
     frozen = create(lab).definition.slice_artifact_ids

@@ -10,7 +10,7 @@ import pytest
 from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.errors import NotFound
-from quantlab_assets.domain.slices.slices import slice_key
+from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
 from quantlab_assets.handlers.slices.dataset import bucket_of, export_dataset
 from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -46,7 +46,7 @@ def publish(
             "volume": [volume] * count,
         }
     ).cast(OHLCV_SLICE.schema)
-    key = slice_key(token, interval_s, begin, begin + count * step)
+    key = SliceKey(token, interval_s, begin, begin + count * step).format()
     request = PublishRequest("ohlcv_slice_v2", key, table, Provenance("test", "1"))
     return store.publish_artifact(request).artifact_id
 

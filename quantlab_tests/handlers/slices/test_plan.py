@@ -14,7 +14,7 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS as ALERTS_TYPE
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.slices.slices import SliceWindow
+from quantlab_assets.domain.slices.plan import SliceWindow
 from quantlab_assets.handlers.coverage.analyse import coverage_of_day
 from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_assets.handlers.slices.export import slices_of_day

@@ -21,7 +21,7 @@ from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOutput
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
-from quantlab_assets.domain.slices.slices import SliceWindow
+from quantlab_assets.domain.slices.plan import SliceWindow
 from quantlab_assets.handlers.ingest.candles import ingest_candles
 from quantlab_assets.handlers.slices.export import slices_of_day
 from quantlab_assets.ports.candle_source import CandleSource
