@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from quantlab_assets.adapters.bundle.export import BundleReport, ImportReport
-    from quantlab_assets.adapters.upkeep.audit import AuditReport, Repair
+    from quantlab_assets.adapters.manifest.upkeep.census import Census
+    from quantlab_assets.adapters.upkeep.audit import AuditReport
     from quantlab_assets.adapters.upkeep.backup import BackupReport
-    from quantlab_assets.adapters.upkeep.census import Census
     from quantlab_assets.adapters.upkeep.diagnosis import Finding, Use
     from quantlab_assets.adapters.upkeep.gc import CollectReport
     from quantlab_assets.adapters.upkeep.rebuild import RebuildReport
+    from quantlab_assets.adapters.upkeep.repair import Repair
     from quantlab_assets.domain.artifacts.type import ArtifactType
     from quantlab_assets.lake import Lake
     from quantlab_assets.lake.sources import CandleSetup
@@ -53,7 +54,7 @@ class Session(Invocation):
 
     def census(self) -> "Census":
         """What the manifest holds, counted."""
-        from quantlab_assets.adapters.upkeep.census import take_census
+        from quantlab_assets.adapters.manifest.upkeep.census import take_census
 
         return take_census(self.open_lake().store.database)
 
@@ -90,7 +91,7 @@ class Upkeep:
 
     def repair(self, report: "AuditReport") -> "tuple[Repair, ...]":
         """See `parquet_store.audit`."""
-        from quantlab_assets.adapters.upkeep.audit import repair
+        from quantlab_assets.adapters.upkeep.repair import repair
 
         settings = self.session.settings
         return repair(self.session.open_lake().store, report, quarantine=settings.quarantine)
@@ -106,7 +107,7 @@ class Upkeep:
         force: bool,
     ) -> "CollectReport":
         """See `parquet_store.collect`."""
-        from quantlab_assets.adapters.artifact_store.store import utc_now
+        from quantlab_assets.adapters.manifest.engine import utc_now
         from quantlab_assets.adapters.upkeep.gc import PurgePolicy, collect
 
         purges = tombstoned_after is not None or superseded_after is not None
@@ -180,7 +181,7 @@ class Upkeep:
 
     def diagnose(self) -> "tuple[Finding, ...]":
         """See `parquet_store.diagnosis`; needs no lake."""
-        from quantlab_assets.adapters.artifact_store.store import utc_now
+        from quantlab_assets.adapters.manifest.engine import utc_now
         from quantlab_assets.adapters.upkeep.diagnosis import diagnose
         from quantlab_assets.lake.sources import candle_setup
 

@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from quantlab_assets.adapters.artifact_store.store import utc_now
 from quantlab_assets.adapters.candle_folder import CandleFolder
 from quantlab_assets.adapters.candle_folder.source import SUFFIXES as CANDLE_SUFFIXES
 from quantlab_assets.adapters.candle_folder.source import FileCheck
 from quantlab_assets.adapters.inbox_folder import files_in
+from quantlab_assets.adapters.manifest.engine import utc_now
 from quantlab_assets.adapters.telegram.export_folder import export_files, group_of
 from quantlab_assets.adapters.upkeep.audit import AuditReport, audit
 from quantlab_assets.adapters.upkeep.backup import BackupReport, backup

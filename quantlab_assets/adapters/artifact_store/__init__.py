@@ -1,7 +1,7 @@
-"""The artifact store: immutable Parquet files with a sidecar each, listed in the manifest.
+"""The artifact store: immutable Parquet files, each with a sidecar, and a manifest of them.
 
-`publish` keeps the write order that docs/store.md promises, `read` answers questions, `store` is
-the port's face of both. Bytes are `adapters.objects`', SQL is `adapters.manifest`'s.
+`store` is the port's adapter, `publish` keeps the write order that docs/store.md promises, `read`
+checks files and reads their rows. Files lie as `objects` says, SQL is in `manifest`.
 """
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore

@@ -1,50 +1,25 @@
-"""Finding artifacts, and reading their rows from files whose size or hash was checked first."""
+"""Reading the rows of artifacts from their files, whose size or hash is checked first.
 
-from collections.abc import Mapping, Sequence
+Which artifacts those are is found in the manifest, not here.
+"""
+
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, case, func, select
-
-from quantlab_assets.adapters.manifest.engine import (
-    MOST_ROWS,
-    ManifestDatabase,
-    in_lists,
-)
-from quantlab_assets.adapters.manifest.rows import (
-    resolve,
-    sources_of,
-    to_artifacts,
-    to_publication,
-)
-from quantlab_assets.adapters.manifest.tables import (
-    artifact_aliases,
-    artifact_tags,
-    artifacts,
-    partition_heads,
-    publications,
-)
 from quantlab_assets.adapters.objects.local_disk import PARALLEL, LocalFiles
-from quantlab_assets.domain.artifacts.records import (
-    Artifact,
-    ArtifactFilter,
-    ArtifactPage,
-    Publication,
-    SourceFile,
-)
+from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.type import ArtifactType
 from quantlab_assets.domain.errors import (
-    Conflict,
     IntegrityError,
     LostFile,
     NotFound,
     QuantlabError,
     ValidationFailed,
 )
-from quantlab_assets.domain.time_us import to_us
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,157 +27,18 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Answers from the manifest and the files; changes neither."""
+    """Reads the files of artifacts that were found; changes nothing."""
 
-    def __init__(self, files: LocalFiles, database: ManifestDatabase, types: TypeRegistry) -> None:
+    def __init__(self, files: LocalFiles, types: TypeRegistry) -> None:
         self._files = files
-        self._database = database
         self._types = types
 
-    def get_artifacts(self, ids: Sequence[str]) -> list[Artifact]:
-        """See the port. Older ids (aliases) are answered too."""
-        with self._database.reading() as connection:
-            found = resolve(connection, ids)
-        return [found[asked] for asked in ids]
-
-    def resolve_id(self, prefix: str) -> str:
-        """The one artifact id that begins so, given 8 or more digits, or an older id in full.
-
-        Raises `NotFound`, `Conflict` if several begin so, `ValidationFailed` if it is no prefix.
-        """
-        with self._database.reading() as connection:
-            alias = connection.execute(
-                select(artifact_aliases.c.artifact_id).where(artifact_aliases.c.alias == prefix)
-            ).scalar_one_or_none()
-            if alias is not None:
-                return str(alias)
-            digits = prefix.lower()
-            if not 8 <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
-                raise ValidationFailed(
-                    f"{prefix[:64]!r} is no artifact id: give 8 to 32 hex digits of it"
-                )
-            found = list(
-                connection.scalars(
-                    select(artifacts.c.artifact_id)
-                    .where(
-                        artifacts.c.artifact_id >= digits, artifacts.c.artifact_id < f"{digits}g"
-                    )
-                    .order_by(artifacts.c.artifact_id)
-                    .limit(6)
-                )
-            )
-        if not found:
-            raise NotFound(f"no artifact {prefix!r}")
-        if len(found) > 1:
-            raise Conflict(f"{prefix!r} is ambiguous: {', '.join(found)}")
-        return str(found[0])
-
-    def list_artifacts(
-        self, where: ArtifactFilter, limit: int | None, cursor: str | None
-    ) -> ArtifactPage:
-        """See the port. Pages follow the order in which artifacts came, not the clock."""
-        if limit is not None and limit < 1:
-            raise ValidationFailed(f"limit must be 1 or more, not {limit}")
-        query = _filtered(select(artifacts), where).order_by(artifacts.c.sequence.desc())
-        if cursor is not None:
-            query = query.where(artifacts.c.sequence < _sequence(cursor))
-        if limit is not None:
-            query = query.limit(min(limit, MOST_ROWS) + 1)
-        with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-            more = limit is not None and len(rows) > limit
-            rows = rows[:limit]
-            found = to_artifacts(connection, rows)
-        return ArtifactPage(tuple(found), str(rows[-1].sequence) if more else None)
-
-    def find_by_logical_key(self, artifact_type: str, logical_key: str) -> list[Artifact]:
-        """See the port."""
-        active_first = case((artifacts.c.status == "active", 0), else_=1)
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                select(artifacts)
-                .where(
-                    artifacts.c.artifact_type == artifact_type,
-                    artifacts.c.logical_key == logical_key,
-                )
-                .order_by(
-                    active_first, artifacts.c.schema_version.desc(), artifacts.c.sequence.desc()
-                )
-            ).all()
-            return to_artifacts(connection, rows)
-
-    def get_heads(
-        self, asset: str, partitions: Sequence[str]
-    ) -> Mapping[str, tuple[Artifact, ...] | None]:
-        """See the port."""
-        heads: dict[str, tuple[Artifact, ...] | None] = dict.fromkeys(partitions)
-        with self._database.reading() as connection:
-            for some in in_lists(partitions):
-                members = connection.execute(
-                    select(partition_heads.c.partition, artifacts)
-                    .outerjoin(artifacts, artifacts.c.artifact_id == partition_heads.c.artifact_id)
-                    .where(partition_heads.c.asset == asset, partition_heads.c.partition.in_(some))
-                    .order_by(artifacts.c.artifact_type, artifacts.c.logical_key)
-                ).all()
-                held = [row for row in members if row.artifact_id is not None]
-                for row in members:
-                    heads[row.partition] = ()
-                for row, artifact in zip(held, to_artifacts(connection, held), strict=True):
-                    heads[row.partition] = (*(heads[row.partition] or ()), artifact)
-        return heads
-
-    def list_head_partitions(self, asset: str) -> list[str]:
-        """See the port."""
-        with self._database.reading() as connection:
-            return list(
-                connection.scalars(
-                    select(partition_heads.c.partition)
-                    .where(partition_heads.c.asset == asset)
-                    .distinct()
-                    .order_by(partition_heads.c.partition)
-                )
-            )
-
-    def get_sources(self, ids: Sequence[str]) -> Mapping[str, tuple[SourceFile, ...]]:
-        """See the port."""
-        with self._database.reading() as connection:
-            found = resolve(connection, ids)
-            sources = sources_of(connection, (one.artifact_id for one in found.values()))
-        return {asked: sources.get(found[asked].artifact_id, ()) for asked in ids}
-
-    def get_publications(self, artifact_id: str) -> list[Publication]:
-        """See the port."""
-        with self._database.reading() as connection:
-            artifact = resolve(connection, [artifact_id])[artifact_id]
-            rows = connection.execute(
-                select(publications)
-                .where(publications.c.artifact_id == artifact.artifact_id)
-                .order_by(publications.c.publication_id)
-            )
-            return [to_publication(row) for row in rows]
-
-    def latest_publications(self, ids: Sequence[str]) -> Mapping[str, Publication]:
-        """See the port."""
-        latest: dict[str, Publication] = {}
-        with self._database.reading() as connection:
-            found = resolve(connection, ids)
-            for some in in_lists(one.artifact_id for one in found.values()):
-                newest = (
-                    select(func.max(publications.c.publication_id))
-                    .where(publications.c.artifact_id.in_(some))
-                    .group_by(publications.c.artifact_id)
-                )
-                for row in connection.execute(
-                    select(publications).where(publications.c.publication_id.in_(newest))
-                ):
-                    latest[row.artifact_id] = to_publication(row)
-        return {asked: latest[found[asked].artifact_id] for asked in ids}
-
-    def open_many(self, ids: Sequence[str], *, verify: bool, as_stored: bool) -> "ds.Dataset":
+    def open_many(
+        self, found: Sequence[Artifact], *, verify: bool, as_stored: bool
+    ) -> "ds.Dataset":
         """See the port."""
         from quantlab_assets.adapters.objects.parquet import dataset
 
-        found = self.get_artifacts(ids)
         name = _one_type(found)
         if as_stored:
             _one_version(found)
@@ -230,11 +66,12 @@ class Reader:
             parts.append(ds.dataset(to_arrow(upgraded(rows, newest, version, counts), newest)))
         return ds.dataset(parts)
 
-    def read_verified(self, ids: Sequence[str], columns: Sequence[str] | None) -> "pl.DataFrame":
+    def read_verified(
+        self, found: Sequence[Artifact], columns: Sequence[str] | None
+    ) -> "pl.DataFrame":
         """See the port. Polars reads many small files three times as fast as Arrow does."""
         import polars as pl
 
-        found = self.get_artifacts(ids)
         newest = self._type_to_read_as(_one_type(found), found, as_stored=False)
         paths = self.checked_files(found, verify=True)
         try:
@@ -341,33 +178,3 @@ def _runs(found: Sequence[Artifact]) -> list[tuple[int, int, int]]:
         start = runs[-1][2] if runs else 0
         runs.append((version, start, start + len(list(stretch))))
     return runs
-
-
-def _filtered(query: Select[Any], where: ArtifactFilter) -> Select[Any]:
-    if where.artifact_type is not None:
-        query = query.where(artifacts.c.artifact_type == where.artifact_type)
-    if where.status is not None:
-        query = query.where(artifacts.c.status == where.status)
-    else:
-        query = query.where(artifacts.c.status != "tombstoned")
-    for name, value in sorted(where.tags.items()):
-        tagged = select(artifact_tags.c.artifact_id).where(
-            artifact_tags.c.k == name, artifact_tags.c.v == value
-        )
-        query = query.where(artifacts.c.artifact_id.in_(tagged))
-    if where.created_from is not None:
-        query = query.where(artifacts.c.created_at >= to_us(where.created_from))
-    if where.created_to is not None:
-        query = query.where(artifacts.c.created_at <= to_us(where.created_to))
-    if where.key_prefix is not None:
-        query = query.where(
-            artifacts.c.logical_key >= where.key_prefix,
-            artifacts.c.logical_key < f"{where.key_prefix}\U0010ffff",
-        )
-    return query
-
-
-def _sequence(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise ValidationFailed(f"{cursor[:40]!r} is no cursor of a page")
-    return int(cursor)

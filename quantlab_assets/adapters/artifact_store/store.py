@@ -1,15 +1,17 @@
 """The store as the ports see it; each method hands on to the module that knows how."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantlab_assets.adapters.artifact_store.read import Reader
+from quantlab_assets.adapters.manifest import find
 from quantlab_assets.adapters.manifest.changes import transitions
-from quantlab_assets.adapters.manifest.engine import ManifestDatabase
+from quantlab_assets.adapters.manifest.engine import ManifestDatabase, utc_now
 from quantlab_assets.adapters.manifest.lineage import LineageReader
+from quantlab_assets.adapters.manifest.rows import resolve
 from quantlab_assets.adapters.objects.local_disk import LocalFiles
 from quantlab_assets.domain.artifacts.records import (
     Artifact,
@@ -32,11 +34,6 @@ if TYPE_CHECKING:
     from quantlab_assets.adapters.artifact_store.publish import Publisher
 
 
-def utc_now() -> datetime:
-    """The wall clock: it dates events, and reaches no content."""
-    return datetime.now(UTC)
-
-
 class ParquetStore:
     """Implements the ports `ArtifactStore` and `ArtifactFiles` over a folder and a SQLite file.
 
@@ -55,7 +52,7 @@ class ParquetStore:
         self.database = database
         self.types = types
         self._clock = clock
-        self._reader = Reader(files, database, types)
+        self._reader = Reader(files, types)
         self._lineage = LineageReader(database)
 
     @cached_property
@@ -98,18 +95,21 @@ class ParquetStore:
 
     def get_artifact(self, artifact_id: str) -> Artifact:
         """See `ArtifactStore`."""
-        return self._reader.get_artifacts([artifact_id])[0]
+        return self.get_artifacts([artifact_id])[0]
 
     def get_artifacts(self, artifact_ids: Sequence[str]) -> list[Artifact]:
         """See `ArtifactStore`."""
-        return self._reader.get_artifacts(artifact_ids)
+        with self.database.reading() as transaction:
+            found = resolve(transaction, artifact_ids)
+        return [found[asked] for asked in artifact_ids]
 
     def resolve_id(self, prefix: str) -> str:
         """The artifact id that begins so (8 digits or more), or that an older id now has.
 
         Raises `NotFound`, `Conflict` if several begin so, `ValidationFailed` if it is no prefix.
         """
-        return self._reader.resolve_id(prefix)
+        with self.database.reading() as transaction:
+            return find.id_beginning(transaction, prefix)
 
     def list_artifacts(
         self,
@@ -119,11 +119,13 @@ class ParquetStore:
         cursor: str | None = None,
     ) -> ArtifactPage:
         """See `ArtifactStore`."""
-        return self._reader.list_artifacts(where or ArtifactFilter(), limit, cursor)
+        with self.database.reading() as transaction:
+            return find.page(transaction, where or ArtifactFilter(), limit, cursor)
 
     def find_by_logical_key(self, artifact_type: str, logical_key: str) -> list[Artifact]:
         """See `ArtifactStore`."""
-        return self._reader.find_by_logical_key(artifact_type, logical_key)
+        with self.database.reading() as transaction:
+            return find.under_key(transaction, artifact_type, logical_key)
 
     def publish_artifact(self, request: PublishRequest) -> PublishResult:
         """See `ArtifactStore`."""
@@ -139,16 +141,18 @@ class ParquetStore:
         self, asset: str, partitions: Sequence[str]
     ) -> Mapping[str, tuple[Artifact, ...] | None]:
         """See `ArtifactStore`."""
-        return self._reader.get_heads(asset, partitions)
+        with self.database.reading() as transaction:
+            return find.heads(transaction, asset, partitions)
 
     def list_head_partitions(self, asset: str) -> list[str]:
         """See `ArtifactStore`."""
-        return self._reader.list_head_partitions(asset)
+        with self.database.reading() as transaction:
+            return find.partitions_with_head(transaction, asset)
 
     def freeze_inputs(self, artifact_ids: Iterable[str]) -> str:
         """See `ArtifactStore`."""
-        with self.database.writing() as connection:
-            return transitions.freeze_inputs(connection, artifact_ids, at=self._clock())
+        with self.database.writing() as transaction:
+            return transitions.freeze_inputs(transaction, artifact_ids, at=self._clock())
 
     def get_lineage(
         self, artifact_id: str, *, depth: int | None = None, all_publications: bool = False
@@ -162,46 +166,53 @@ class ParquetStore:
 
     def get_sources(self, artifact_ids: Sequence[str]) -> Mapping[str, tuple[SourceFile, ...]]:
         """See `ArtifactStore`."""
-        return self._reader.get_sources(artifact_ids)
+        with self.database.reading() as transaction:
+            return find.raw_files(transaction, artifact_ids)
 
     def get_publications(self, artifact_id: str) -> list[Publication]:
         """See `ArtifactStore`."""
-        return self._reader.get_publications(artifact_id)
+        with self.database.reading() as transaction:
+            return find.publications_of(transaction, artifact_id)
 
     def latest_publications(self, artifact_ids: Sequence[str]) -> Mapping[str, Publication]:
         """See `ArtifactStore`."""
-        return self._reader.latest_publications(artifact_ids)
+        with self.database.reading() as transaction:
+            return find.latest_publications(transaction, artifact_ids)
 
     def supersede(self, new_id: str, old_id: str, *, reason: str = "superseded") -> None:
         """See `ArtifactStore`."""
-        with self.database.writing() as connection:
-            transitions.supersede(connection, new_id, old_id, reason=reason, at=self._clock())
+        with self.database.writing() as transaction:
+            transitions.supersede(transaction, new_id, old_id, reason=reason, at=self._clock())
 
     def tombstone(self, artifact_id: str, reason: str) -> None:
         """See `ArtifactStore`."""
-        with self.database.writing() as connection:
-            transitions.tombstone(connection, artifact_id, reason, at=self._clock())
+        with self.database.writing() as transaction:
+            transitions.tombstone(transaction, artifact_id, reason, at=self._clock())
 
     def open(
         self, artifact_id: str, *, verify: bool = False, as_stored: bool = False
     ) -> "ds.Dataset":
         """See `ArtifactStore`."""
-        return self._reader.open_many([artifact_id], verify=verify, as_stored=as_stored)
+        return self._reader.open_many(
+            self.get_artifacts([artifact_id]), verify=verify, as_stored=as_stored
+        )
 
     def open_many(self, artifact_ids: Sequence[str], *, verify: bool = False) -> "ds.Dataset":
         """See `ArtifactStore`."""
-        return self._reader.open_many(artifact_ids, verify=verify, as_stored=False)
+        return self._reader.open_many(
+            self.get_artifacts(artifact_ids), verify=verify, as_stored=False
+        )
 
     def read_verified(
         self, artifact_ids: Sequence[str], columns: Sequence[str] | None = None
     ) -> "pl.DataFrame":
         """See `ArtifactStore`."""
-        return self._reader.read_verified(artifact_ids, columns)
+        return self._reader.read_verified(self.get_artifacts(artifact_ids), columns)
 
     def verify_artifacts(self, artifact_ids: Sequence[str]) -> None:
         """See `ArtifactStore`."""
-        self._reader.checked_files(self._reader.get_artifacts(artifact_ids), verify=True)
+        self._reader.checked_files(self.get_artifacts(artifact_ids), verify=True)
 
     def files(self, artifact_ids: Sequence[str], *, verify: bool) -> list[Path]:
         """See `ArtifactFiles`."""
-        return self._reader.checked_files(self._reader.get_artifacts(artifact_ids), verify=verify)
+        return self._reader.checked_files(self.get_artifacts(artifact_ids), verify=verify)

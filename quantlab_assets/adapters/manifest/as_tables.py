@@ -9,8 +9,8 @@ from typing import Any, Final
 import pyarrow as pa
 from sqlalchemy import Column, Connection, Select, func, select
 
-from quantlab_assets.adapters.duckdb.ledger_file import ledger_state, ledger_tables
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase, in_lists
+from quantlab_assets.adapters.manifest.ledger.as_tables import ledger_state, ledger_tables
 from quantlab_assets.adapters.manifest.tables import (
     artifact_tags,
     artifacts,

@@ -10,6 +10,7 @@ a forked or spawned process has nothing to inherit.
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -43,6 +44,11 @@ T = TypeVar("T")
 Transaction: TypeAlias = Connection
 """A transaction of the manifest, as those hold it who only hand it on to functions of this folder:
 `with database.writing() as transaction`."""
+
+
+def utc_now() -> datetime:
+    """The wall clock: it dates events, and reaches no content."""
+    return datetime.now(UTC)
 
 
 def in_lists(values: Iterable[T]) -> Iterator[list[T]]:

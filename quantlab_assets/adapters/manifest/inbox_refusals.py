@@ -1,14 +1,11 @@
-"""Refused raw files, as the manifest records them."""
+"""Refused raw files, and damaged files that were moved aside, as the manifest records them."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from quantlab_assets.adapters.artifact_store.store import utc_now
-from quantlab_assets.adapters.manifest.engine import (
-    ManifestDatabase,
-)
+from quantlab_assets.adapters.manifest.engine import ManifestDatabase, utc_now
 from quantlab_assets.adapters.manifest.tables import quarantined_files
 from quantlab_assets.domain.time_us import from_us, to_us
 from quantlab_assets.ports.inbox import QuarantinedFile
@@ -49,3 +46,20 @@ class ManifestQuarantine:
                 QuarantinedFile(path, reason, from_us(at))
                 for path, reason, at in connection.execute(query)
             ]
+
+
+def record_move(
+    connection: Connection,
+    path: str,
+    *,
+    moved_to: str,
+    artifact_id: str,
+    reason: str,
+    at: datetime,
+) -> None:
+    """A damaged file of an artifact was moved out of its place."""
+    connection.execute(
+        quarantined_files.insert().values(
+            path=path, moved_to=moved_to, artifact_id=artifact_id, reason=reason, at=to_us(at)
+        )
+    )

@@ -38,6 +38,19 @@ def artifacts_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Art
     return {artifact.artifact_id: artifact for artifact in to_artifacts(connection, rows)}
 
 
+def artifacts_after(
+    connection: Connection, sequence: int, limit: int
+) -> tuple[list[Artifact], int]:
+    """The next artifacts in the order in which they came, and the sequence of the last of them."""
+    rows = connection.execute(
+        select(artifacts)
+        .where(artifacts.c.sequence > sequence)
+        .order_by(artifacts.c.sequence)
+        .limit(limit)
+    ).all()
+    return to_artifacts(connection, rows), rows[-1].sequence if rows else sequence
+
+
 def artifact_by_file(
     connection: Connection, artifact_type: str, logical_key: str, file_hash: str
 ) -> Artifact | None:
@@ -85,15 +98,36 @@ def input_set_artifacts(connection: Connection, input_set_id: str) -> tuple[str,
     return tuple(connection.scalars(members.order_by(input_set_members.c.artifact_id)))
 
 
-def inputs_of(connection: Connection, publication_id: int) -> tuple[LineageInput, ...]:
-    """What a publication was made from, in the order in which it was said."""
-    return tuple(
-        LineageInput(row.input_artifact_id, row.input_set_id, row.role)
-        for row in connection.execute(
-            select(lineage)
-            .where(lineage.c.publication_id == publication_id)
-            .order_by(lineage.c.lineage_id)
-        )
+def first_publication(
+    connection: Connection, artifact_id: str
+) -> tuple[Publication, tuple[LineageInput, ...], tuple[SourceFile, ...]] | None:
+    """The publication that created an artifact, its inputs in the order in which they were said,
+    and its raw files by hash; None for an artifact without one, which is damage."""
+    row = connection.execute(
+        select(publications)
+        .where(publications.c.artifact_id == artifact_id)
+        .order_by(publications.c.publication_id)
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    inputs = connection.execute(
+        select(lineage)
+        .where(lineage.c.publication_id == row.publication_id)
+        .order_by(lineage.c.lineage_id)
+    )
+    raw = connection.execute(
+        select(sources)
+        .join(publication_sources, publication_sources.c.sha256 == sources.c.sha256)
+        .where(publication_sources.c.publication_id == row.publication_id)
+        .order_by(sources.c.sha256)
+    )
+    return (
+        to_publication(row),
+        tuple(
+            LineageInput(each.input_artifact_id, each.input_set_id, each.role) for each in inputs
+        ),
+        tuple(SourceFile(each.sha256, each.name, each.size, each.kind) for each in raw),
     )
 
 

@@ -1,75 +1,38 @@
-"""Is the lake what the manifest says? Reads everything again and reports; `repair` moves aside.
+"""Is the lake what the manifest says? Reads everything again and reports; `repair` acts on that.
 
 Nothing is changed by an audit, and publishers, collections and readers may work meanwhile: what
 looks wrong is looked at once more with rows read afresh before it counts.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, func, select
-
-from quantlab_assets.adapters.artifact_store.store import ParquetStore, utc_now
-from quantlab_assets.adapters.manifest.rows import (
-    artifacts_by_id,
-    input_set_artifacts,
-    inputs_of,
-    to_artifacts,
-    to_publication,
-)
-from quantlab_assets.adapters.manifest.tables import (
-    artifacts,
-    experiments,
-    input_set_members,
-    input_sets,
-    lineage,
-    partition_heads,
-    publication_sources,
-    publications,
-    quarantined_files,
-    sources,
-    tombstones,
+from quantlab_assets.adapters.artifact_store.store import ParquetStore
+from quantlab_assets.adapters.manifest.rows import artifacts_after, artifacts_by_id
+from quantlab_assets.adapters.manifest.upkeep.consistency import (
+    Problem,
+    database_problems,
+    relation_problems,
 )
 from quantlab_assets.adapters.objects import sidecar
 from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
-from quantlab_assets.domain.artifacts.identity import artifact_id_of, input_set_id_of
-from quantlab_assets.domain.artifacts.records import SHA256, Artifact, PublishRequest, SourceFile
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
+from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.errors import (
     IntegrityError,
     NotFound,
     StoreUnavailable,
     ValidationFailed,
 )
-from quantlab_assets.domain.time_us import to_us
 
 _TOGETHER: Final = 2_000
 """Rows read in one transaction: writers wait no longer than for these."""
 
 _CHUNK: Final = 64
 """Files that a thread checks before it says so."""
-
-_MOVES: Final = {
-    "damaged_file": "parquet",
-    "wrong_size": "parquet",
-    "damaged_sidecar": "json",
-    "sidecar_differs": "json",
-    "missing_sidecar": "json",
-}
-"""Which of an artifact's two files a problem is about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is wrong. `subject` is an artifact id, a path or what a row is about."""
-
-    code: str
-    subject: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +53,6 @@ class AuditReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """One file that was moved to quarantine, or (`moved_to` None) a sidecar written again."""
-
-    path: str
-    moved_to: str | None
-    artifact_id: str
-    reason: str
 
 
 def audit(
@@ -153,8 +106,8 @@ def _report(
         # Anything may have been purged, adopted or republished since its row was read.
         again = sorted({one.artifact_id for one, _ in faults})
         try:
-            with store.database.reading() as connection:
-                fresh = list(artifacts_by_id(connection, again).values())
+            with store.database.reading() as transaction:
+                fresh = list(artifacts_by_id(transaction, again).values())
             faults = _check_files(store, fresh, chosen, None, threads, None)
         except IntegrityError as error:
             problems.append(Problem("damaged_manifest", str(store.database.path), str(error)))
@@ -171,190 +124,25 @@ def _report(
     )
 
 
-def repair(store: ParquetStore, report: AuditReport, *, quarantine: Path) -> tuple[Repair, ...]:
-    """Move the damaged files of a report into the folder `quarantine`; write sidecars again.
-
-    Nothing is deleted. A damaged Parquet file's artifact has lost its file afterwards: restore it
-    from a copy of the artifacts, or publish its content again. A sidecar is written again from the
-    manifest. Only what is still damaged now is touched. Raises `StoreUnavailable`.
-    """
-    suspects = sorted({one.subject for one in report.problems if one.code in _MOVES})
-    done: list[Repair] = []
-    now = utc_now()
-    folder = quarantine / now.strftime("%Y%m%dT%H%M%S.%fZ")
-    for artifact_id in suspects:
-        # The write lock keeps publishers from naming or replacing the files meanwhile.
-        with store.database.writing() as connection:
-            one = artifacts_by_id(connection, [artifact_id]).get(artifact_id)
-            if one is None:
-                continue
-            for problem in _file_problems(store, one, hashed=True):
-                kind = _MOVES.get(problem.code)
-                if kind is None:
-                    continue
-                path = one.path if kind == "parquet" else sidecar_path(one.path)
-                if store.files_on_disk.size(path) is not None:
-                    moved = store.files_on_disk.move_away(path, folder)
-                    connection.execute(
-                        quarantined_files.insert().values(
-                            path=path,
-                            moved_to=str(moved),
-                            artifact_id=one.artifact_id,
-                            reason=problem.detail,
-                            at=to_us(now),
-                        )
-                    )
-                    done.append(Repair(path, str(moved), one.artifact_id, problem.detail))
-                if kind == "json" and _write_sidecar(store, connection, one):
-                    done.append(Repair(path, None, one.artifact_id, "written from the manifest"))
-    return tuple(done)
-
-
 def _manifest_problems(store: ParquetStore) -> list[Problem]:
     """What is wrong inside the manifest, files apart."""
     try:
-        with store.database.reading() as connection:
-            problems = list(_database_problems(connection))
-        with store.database.reading() as connection:
-            return problems + list(_relation_problems(connection))
+        with store.database.reading() as transaction:
+            problems = list(database_problems(transaction))
+        with store.database.reading() as transaction:
+            return problems + list(relation_problems(transaction))
     except IntegrityError as error:
         return [Problem("damaged_manifest", str(store.database.path), str(error))]
-
-
-def _database_problems(connection: Connection) -> Iterator[Problem]:
-    for (found,) in connection.exec_driver_sql("PRAGMA integrity_check"):
-        if found != "ok":
-            yield Problem("damaged_manifest", "integrity_check", str(found))
-    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield Problem("broken_reference", f"{table} row {row}", f"names no row of {parent}")
 
 
 def _rows(store: ParquetStore) -> Iterator[Artifact]:
     last = 0
     while True:
-        with store.database.reading() as connection:
-            some = connection.execute(
-                select(artifacts)
-                .where(artifacts.c.sequence > last)
-                .order_by(artifacts.c.sequence)
-                .limit(_TOGETHER)
-            ).all()
-            if not some:
-                return
-            last = some[-1].sequence
-            found = to_artifacts(connection, some)
-        yield from found
-
-
-def _relation_problems(connection: Connection) -> Iterator[Problem]:
-    yield from _status_problems(connection)
-    yield from _publication_problems(connection)
-    yield from _set_problems(connection)
-    for row in connection.execute(
-        select(partition_heads, artifacts.c.status).join(
-            artifacts, artifacts.c.artifact_id == partition_heads.c.artifact_id
-        )
-    ):
-        if row.status == "tombstoned":
-            yield Problem(
-                "head_tombstoned", f"{row.asset} {row.partition!r}", f"holds {row.artifact_id}"
-            )
-    empty = select(partition_heads.c.asset, partition_heads.c.partition).where(
-        partition_heads.c.artifact_id.is_(None)
-    )
-    for row in connection.execute(
-        empty.intersect(
-            select(partition_heads.c.asset, partition_heads.c.partition).where(
-                partition_heads.c.artifact_id.is_not(None)
-            )
-        )
-    ):
-        yield Problem(
-            "head_contradicts", f"{row.asset} {row.partition!r}", "is empty and holds artifacts"
-        )
-    for row in connection.execute(
-        select(experiments.c.experiment_id, experiments.c.definition_json)
-    ):
-        if not _is_json(row.definition_json):
-            yield Problem("damaged_experiment", row.experiment_id, "its definition is no JSON")
-
-
-def _status_problems(connection: Connection) -> Iterator[Problem]:
-    explained = select(tombstones.c.artifact_id)
-    for row in connection.execute(
-        select(artifacts.c.artifact_id, artifacts.c.status).where(
-            (artifacts.c.status == "tombstoned") != artifacts.c.artifact_id.in_(explained)
-        )
-    ):
-        yield Problem(
-            "tombstone_differs", row.artifact_id, f"is {row.status}, its tombstone says otherwise"
-        )
-
-
-def _publication_problems(connection: Connection) -> Iterator[Problem]:
-    """Each artifact was created by its first publication, from what had been published before."""
-    created = (
-        select(
-            publications.c.artifact_id.label("artifact_id"),
-            func.min(publications.c.publication_id).label("first"),
-        )
-        .group_by(publications.c.artifact_id)
-        .cte("created")
-    )
-    for row in connection.execute(
-        select(artifacts.c.artifact_id)
-        .outerjoin(created, created.c.artifact_id == artifacts.c.artifact_id)
-        .where(created.c.first.is_(None))
-    ):
-        yield Problem("no_publication", row.artifact_id, "no publication created it")
-    for row in connection.execute(
-        select(publications.c.publication_id, publications.c.artifact_id)
-        .join(created, created.c.artifact_id == publications.c.artifact_id)
-        .where(publications.c.deduped == (publications.c.publication_id == created.c.first))
-    ):
-        yield Problem(
-            "publication_order",
-            row.artifact_id,
-            f"publication {row.publication_id} is marked wrongly as its first, or not its first",
-        )
-    made_from = lineage.c.input_artifact_id == created.c.artifact_id
-    for row in connection.execute(
-        select(lineage.c.publication_id, lineage.c.input_artifact_id)
-        .join(created, made_from)
-        .where(created.c.first >= lineage.c.publication_id)
-    ):
-        yield Problem(
-            "lineage_order",
-            row.input_artifact_id,
-            f"is an input of publication {row.publication_id}, which came before it",
-        )
-    for row in connection.execute(
-        select(
-            publications.c.publication_id,
-            publications.c.params_json,
-            publications.c.environment_json,
-        )
-    ):
-        if not _is_json(row.params_json) or not _is_json(row.environment_json):
-            yield Problem(
-                "damaged_publication",
-                f"publication {row.publication_id}",
-                "its params or environment are no JSON",
-            )
-    for (sha256,) in connection.execute(select(sources.c.sha256)):
-        if not SHA256.fullmatch(sha256):
-            yield Problem("damaged_source", sha256[:80], "is no sha256:<hex>")
-
-
-def _set_problems(connection: Connection) -> Iterator[Problem]:
-    members: dict[str, list[str]] = {
-        name: [] for name in connection.scalars(select(input_sets.c.input_set_id))
-    }
-    for row in connection.execute(select(input_set_members)):
-        members.setdefault(row.input_set_id, []).append(row.artifact_id)
-    for name, ids in members.items():
-        if input_set_id_of(ids) != name:
-            yield Problem("input_set_differs", name, "its members are not those it is named by")
+        with store.database.reading() as transaction:
+            some, last = artifacts_after(transaction, last, _TOGETHER)
+        if not some:
+            return
+        yield from some
 
 
 def _check_files(
@@ -376,7 +164,7 @@ def _check_files(
         for one in some:
             hashed = one.artifact_id in chosen
             size = None if found is None else found.get(one.path)
-            faults += [(one, fault) for fault in _file_problems(store, one, hashed, size)]
+            faults += [(one, fault) for fault in file_problems(store, one, hashed, size)]
             done += one.file_size if hashed else 0
         return faults, done
 
@@ -391,7 +179,7 @@ def _check_files(
     return faults
 
 
-def _file_problems(
+def file_problems(
     store: ParquetStore, one: Artifact, hashed: bool, size: int | None = None
 ) -> list[Problem]:
     """What is wrong with an artifact's row, file and sidecar. `size` of the file, if known."""
@@ -457,60 +245,9 @@ def _sidecar_problems(one: Artifact, data: bytes) -> list[Problem]:
     ]
 
 
-def _write_sidecar(store: ParquetStore, connection: Connection, one: Artifact) -> bool:
-    """Write the sidecar that the manifest implies; False if the artifact's type is not known."""
-    try:
-        artifact_type = store.types.get(one.artifact_type, one.schema_version)
-    except (NotFound, ValidationFailed):
-        return False
-    row = connection.execute(
-        select(publications)
-        .where(publications.c.artifact_id == one.artifact_id)
-        .order_by(publications.c.publication_id)
-        .limit(1)
-    ).first()
-    if row is None:
-        return False
-    made_from = inputs_of(connection, row.publication_id)
-    raw = connection.execute(
-        select(sources)
-        .join(publication_sources, publication_sources.c.sha256 == sources.c.sha256)
-        .where(publication_sources.c.publication_id == row.publication_id)
-        .order_by(sources.c.sha256)
-    )
-    request = PublishRequest(
-        one.artifact_type,
-        one.logical_key,
-        artifact_type.empty(),
-        to_publication(row).provenance,
-        tags=one.tags,
-        inputs=made_from,
-        sources=tuple(
-            SourceFile(found.sha256, found.name, found.size, found.kind) for found in raw
-        ),
-    )
-    sets = {
-        made.input_set_id: input_set_artifacts(connection, made.input_set_id)
-        for made in made_from
-        if made.input_set_id is not None
-    }
-    path = sidecar_path(one.path)
-    store.files_on_disk.put([(path, sidecar.encode(one, artifact_type, request, sets))])
-    store.files_on_disk.sync_folders([path])
-    return True
-
-
 def _chosen(one: Artifact, fraction: float, seed: int) -> bool:
     """Whether a sample of that share has this artifact: decided by its id, whatever is beside."""
     if fraction >= 1.0:
         return True
     drawn = hashlib.sha256(f"{seed}/{one.artifact_id}".encode()).digest()[:8]
     return int.from_bytes(drawn, "big") < fraction * 2**64
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -15,11 +15,11 @@ from quantlab_assets.adapters.manifest.engine import (
     WAL_IS_SAFE,
     ManifestDatabase,
 )
+from quantlab_assets.adapters.manifest.find import newest_publication_at
 from quantlab_assets.adapters.manifest.migrations import MANIFEST
+from quantlab_assets.adapters.manifest.upkeep.census import take_census
 from quantlab_assets.adapters.objects.local_disk import scan_folder
-from quantlab_assets.adapters.upkeep.census import take_census
 from quantlab_assets.domain.errors import QuantlabError
-from quantlab_assets.domain.time_us import from_us
 
 _LITTLE_SPACE: Final = 1 << 30
 _LEFT_FOR: Final = timedelta(hours=24)
@@ -128,19 +128,17 @@ def _folders(folders: Mapping[str, Path]) -> Iterator[Finding]:
 def _manifest(path: Path, now: datetime) -> Iterator[Finding]:
     try:
         database = ManifestDatabase.open(path)
-        with database.writing() as connection:
-            newest = connection.exec_driver_sql(
-                "SELECT max(created_at) FROM publications"
-            ).scalar_one()
+        with database.writing() as transaction:
+            newest = newest_publication_at(transaction)
         version = database.version()
     except QuantlabError as error:
         yield Finding("error", str(error), "see docs/store.md, Recovery")
         return
     yield Finding("ok", f"manifest {path} has schema version {version} of {MANIFEST.newest}")
-    if newest is not None and from_us(newest) > now + _CLOCK_MAY_DIFFER:
+    if newest is not None and newest > now + _CLOCK_MAY_DIFFER:
         yield Finding(
             "warning",
-            f"the newest publication is of {from_us(newest):%Y-%m-%d %H:%M} UTC, which is to"
+            f"the newest publication is of {newest:%Y-%m-%d %H:%M} UTC, which is to"
             f" come ({now:%Y-%m-%d %H:%M} now)",
             "set the clock: times of new artifacts would be wrong",
         )

@@ -9,7 +9,6 @@ The bytes of an artifact go in two steps: its row says so first (`purged_at`), t
 unreferenced as any other. A crash between them leaves work for the next collection.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,27 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select, update
-
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
-from quantlab_assets.adapters.manifest.changes.transitions import PIN_TAG
-from quantlab_assets.adapters.manifest.engine import in_lists
-from quantlab_assets.adapters.manifest.tables import (
-    artifact_tags,
-    artifacts,
-    experiments,
-    input_set_members,
-    lineage,
-    partition_heads,
-    publications,
-    supersedes,
-    tombstones,
-)
+from quantlab_assets.adapters.manifest.engine import Transaction
+from quantlab_assets.adapters.manifest.upkeep.collection import mark_purged, places_of, purgeable
 from quantlab_assets.adapters.objects.layout import artifact_id_in, sidecar_path
 from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles, scan_folder
-from quantlab_assets.domain.artifacts.records import ARTIFACT_ID
 from quantlab_assets.domain.errors import Conflict
-from quantlab_assets.domain.time_us import to_us
 
 _TOGETHER: Final = 256
 """How many files are moved under one hold of the write lock."""
@@ -110,20 +94,21 @@ def collect(
     oldest = (now - grace).timestamp()
     purged: list[str] = []
     if purge is not None:
-        with database.reading() if dry_run else database.writing() as connection:
-            purged = _purgeable(connection, purge, now)
-            if purged and not dry_run:
-                connection.execute(
-                    update(artifacts)
-                    .where(artifacts.c.artifact_id == bindparam("id"))
-                    .values(purged_at=to_us(now)),
-                    [{"id": one} for one in purged],
-                )
+        with database.reading() if dry_run else database.writing() as transaction:
+            purged = purgeable(
+                transaction,
+                {
+                    "tombstoned": _before(now, purge.tombstoned_after),
+                    "superseded": _before(now, purge.superseded_after),
+                },
+            )
+            if not dry_run:
+                mark_purged(transaction, purged, at=now)
 
     found = sorted(files.scan(), key=lambda one: one.path)
     # Looked at after the files, so that whatever was published meanwhile is known.
-    with database.reading() as connection:
-        loose = _unreferenced(connection, found, assume_purged=frozenset(purged))
+    with database.reading() as transaction:
+        loose = _unreferenced(transaction, found, assume_purged=frozenset(purged))
     if len(loose) > max(_FEW, len(found) // 2) and not force:
         raise Conflict(
             f"{len(loose)} of {len(found)} files are in no row of {database.path}: is it the"
@@ -148,8 +133,8 @@ def _take(
     files = store.files_on_disk
     for start in range(0, len(old), _TOGETHER):
         some = old[start : start + _TOGETHER]
-        with store.database.writing() as connection:
-            still = {one.path: why for one, why in _unreferenced(connection, [f for f, _ in some])}
+        with store.database.writing() as transaction:
+            still = {one.path: why for one, why in _unreferenced(transaction, [f for f, _ in some])}
             for one, _ in some:
                 changed = files.changed(one.path)
                 why = still.get(one.path)
@@ -161,92 +146,23 @@ def _take(
 
 
 def _unreferenced(
-    connection: Connection,
+    transaction: Transaction,
     found: Sequence[FileFound],
     *,
     assume_purged: frozenset[str] = frozenset(),
 ) -> list[tuple[FileFound, str]]:
     """The files that no row needs, and why: `unreferenced`, or `purged`."""
     ids = [artifact_id_in(file.path) or "" for file in found]
-    rows: dict[str, tuple[str, bool]] = {}
-    for some in in_lists(ids):
-        for row in connection.execute(
-            select(artifacts.c.artifact_id, artifacts.c.path, artifacts.c.purged_at).where(
-                artifacts.c.artifact_id.in_(some)
-            )
-        ):
-            gone = row.purged_at is not None or row.artifact_id in assume_purged
-            rows[row.artifact_id] = (row.path, gone)
+    places = places_of(transaction, ids)
     loose: list[tuple[FileFound, str]] = []
     for one, artifact_id in zip(found, ids, strict=True):
-        path, gone = rows.get(artifact_id, ("", False))
+        path, gone = places.get(artifact_id, ("", False))
         if path == one.path:
-            if gone:
+            if gone or artifact_id in assume_purged:
                 loose.append((one, "purged"))
         elif not path or one.path != sidecar_path(path):
             loose.append((one, "unreferenced"))
     return loose
-
-
-def _purgeable(connection: Connection, policy: PurgePolicy, now: datetime) -> list[str]:
-    """The artifacts whose bytes the policy gives up and nobody needs, sorted."""
-    since: dict[str, timedelta | None] = {
-        "tombstoned": policy.tombstoned_after,
-        "superseded": policy.superseded_after,
-    }
-    last = select(supersedes.c.old_id, func.max(supersedes.c.at)).group_by(supersedes.c.old_id)
-    dead = select(tombstones.c.artifact_id, tombstones.c.at)
-    changed: dict[str, int] = {
-        row[0]: row[1] for query in (last, dead) for row in connection.execute(query)
-    }
-    old: list[str] = []
-    for row in connection.execute(
-        select(artifacts.c.artifact_id, artifacts.c.status).where(
-            artifacts.c.status != "active", artifacts.c.purged_at.is_(None)
-        )
-    ):
-        wait = since[row.status]
-        at = changed.get(row.artifact_id)
-        if wait is not None and at is not None and at <= to_us(now - wait):
-            old.append(row.artifact_id)
-    return sorted(set(old) - _needed(connection)) if old else []
-
-
-def _needed(connection: Connection) -> set[str]:
-    """What must keep its bytes whatever its status."""
-    latest = (
-        select(func.max(publications.c.publication_id))
-        .join(artifacts, artifacts.c.artifact_id == publications.c.artifact_id)
-        .where(artifacts.c.status == "active")
-        .group_by(publications.c.artifact_id)
-    )
-    queries = (
-        select(artifact_tags.c.artifact_id).where(artifact_tags.c.k == PIN_TAG),
-        select(input_set_members.c.artifact_id),
-        select(partition_heads.c.artifact_id).where(partition_heads.c.artifact_id.is_not(None)),
-        select(lineage.c.input_artifact_id).where(
-            lineage.c.input_artifact_id.is_not(None), lineage.c.publication_id.in_(latest)
-        ),
-    )
-    needed: set[str] = set()
-    for query in queries:
-        needed.update(connection.scalars(query))
-    for outputs in connection.scalars(
-        select(experiments.c.outputs_json).where(experiments.c.outputs_json.is_not(None))
-    ):
-        needed.update(_ids_in(json.loads(outputs)))
-    return needed
-
-
-def _ids_in(value: object) -> Iterator[str]:
-    if isinstance(value, str) and ARTIFACT_ID.fullmatch(value):
-        yield value
-    elif isinstance(value, dict):
-        for inside in value.values():
-            yield from _ids_in(inside)
-    elif isinstance(value, list):
-        for inside in value:
-            yield from _ids_in(inside)
 
 
 def _empty(
@@ -266,3 +182,7 @@ def _empty(
             files.empty_folder(folder)
         for one in inside:
             yield Collected(f"{folder.name}/{one.path}", one.size, "trash")
+
+
+def _before(now: datetime, wait: timedelta | None) -> datetime | None:
+    return None if wait is None else now - wait

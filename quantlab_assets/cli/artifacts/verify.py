@@ -21,7 +21,8 @@ from quantlab_assets.cli.shell.progress import progress_bar
 from quantlab_assets.domain.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from quantlab_assets.adapters.upkeep.audit import AuditReport, Repair
+    from quantlab_assets.adapters.upkeep.audit import AuditReport
+    from quantlab_assets.adapters.upkeep.repair import Repair
 
 PROBLEMS: Final = (Column("code"), Column("subject"), Column("detail"))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.adapters.bundle.export import export_bundle, import_bundle
-from quantlab_assets.adapters.upkeep.audit import audit, repair
+from quantlab_assets.adapters.upkeep.audit import audit
 from quantlab_assets.adapters.upkeep.gc import PurgePolicy, collect
+from quantlab_assets.adapters.upkeep.repair import repair
 from quantlab_tests.adapters.artifact_store.lakes import (
     first_batch,
     note,

@@ -9,7 +9,8 @@ import pytest
 
 from quantlab_assets.adapters.artifact_store import ManifestDatabase, ParquetStore
 from quantlab_assets.adapters.objects.layout import sidecar_path
-from quantlab_assets.adapters.upkeep.audit import audit, repair
+from quantlab_assets.adapters.upkeep.audit import audit
+from quantlab_assets.adapters.upkeep.repair import repair
 from quantlab_assets.domain.errors import IntegrityError, QuantlabError, ValidationFailed
 from quantlab_tests.adapters.artifact_store.lakes import TYPES, note
 from quantlab_tests.adapters.artifact_store.scenes import clean, codes, copied, flip

@@ -18,8 +18,7 @@ import pytest
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.adapters.code_provenance import CodeState, state_of
 from quantlab_assets.adapters.duckdb.ledger_file import project_ledger
-from quantlab_assets.adapters.manifest import ledger as experiment_ledger
-from quantlab_assets.adapters.manifest.ledger import ExperimentLedger
+from quantlab_assets.adapters.manifest.ledger import ExperimentLedger, tracker
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import Conflict, IntegrityError, NotFound, ValidationFailed
 from quantlab_assets.domain.experiments.records import ExperimentDefinition
@@ -230,7 +229,7 @@ def test_a_run_on_another_machine_counts_as_alive_until_it_is_taken_over(
 ) -> None:
     name = lab.tracker.create(definition)[0].experiment_id
     with monkeypatch.context() as patch:
-        patch.setattr(experiment_ledger, "this_process", lambda: {"host": "far", "pid": 1})
+        patch.setattr(tracker, "this_process", lambda: {"host": "far", "pid": 1})
         lab.tracker.update_status(name, "running")
     with lab.tracker.hold_run(name) as ours:
         assert not ours
@@ -244,7 +243,7 @@ def test_the_changes_to_the_code_are_kept_under_their_hash(
     name = lab.tracker.create(definition)[0].experiment_id
     digest = hashlib.sha256(b"diff").hexdigest()
     state = CodeState("abc", True, f"sha256:{digest}", b"diff")
-    monkeypatch.setattr(experiment_ledger, "code_state", lambda: state)
+    monkeypatch.setattr(tracker, "code_state", lambda: state)
     lab.tracker.update_status(name, "running", details={"git_diff_hash": f"sha256:{digest}"})
     kept = tmp_path / "manifest" / "code" / f"{digest}.patch"
     assert kept.read_bytes() == b"diff"
