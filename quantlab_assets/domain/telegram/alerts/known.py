@@ -42,69 +42,80 @@ def known_times(versions: pl.DataFrame) -> pl.DataFrame:
 
     An empty JSON text beside an HTML text of the message is no version: the export lost the text.
     """
+    known = _judged(_texts(versions))
+    return versions.join(known, on=_TEXT, how="left", maintain_order="left").with_columns(
+        pl.coalesce("known_ts_utc", "ts_utc"),
+        pl.coalesce("known_basis", pl.lit(POSTED)),
+    )
+
+
+def _texts(versions: pl.DataFrame) -> pl.DataFrame:
+    """One row for each text of a message: what all its versions say of its time.
+
+    `claimed` is the earliest time that JSON gives it, `edited_unreacted` the earliest edit time on
+    a message without reactions where there could be some.
+    """
     from_json = pl.col("ingest_source") == "telegram_json"
     empty = pl.col("text").str.strip_chars() == ""
     lost = from_json & empty & (~from_json & ~empty).any().over(MESSAGE)
     posted = pl.col("ts_utc")
-    edited = pl.max_horizontal("edited_ts_utc", "ts_utc")
-    edit_time = pl.when(pl.col("edited_ts_utc").is_not_null()).then(edited)
+    is_edited = pl.col("edited_ts_utc").is_not_null()
+    edit_time = pl.when(is_edited).then(pl.max_horizontal("edited_ts_utc", "ts_utc"))
     without_reactions = ~pl.col("has_reactions").fill_null(True)
-    texts = (
+    return (
         versions.filter(~lost)
         .group_by(_TEXT)
         .agg(
             posted.min().alias("posted"),
             from_json.any().alias("in_json"),
             (~from_json).any().alias("in_html"),
-            (from_json & pl.col("edited_ts_utc").is_null()).any().alias("unedited"),
+            (from_json & ~is_edited).any().alias("unedited"),
             pl.coalesce(edit_time, posted).filter(from_json).min().alias("claimed"),
             edit_time.filter(from_json & without_reactions).min().alias("edited_unreacted"),
             pl.col("seen_at_utc").min().alias("seen"),
             pl.col("seen_at_utc").filter(~from_json).min().alias("seen_in_html"),
         )
     )
+
+
+def _judged(texts: pl.DataFrame) -> pl.DataFrame:
+    """Since when each text stood, and how that is known."""
     html_only = ~pl.col("in_json")
     first_seen = pl.col("seen").min().over(MESSAGE)
-    # Of texts in JSON the earliest claim came first, and an HTML text that was seen by then before.
-    first_claim = pl.min_horizontal(
+    # A text of JSON came after another if that has an earlier time, or HTML showed it by then.
+    first_time = pl.min_horizontal(
         pl.col("claimed").min().over(MESSAGE),
         pl.col("seen").filter(html_only).min().over(MESSAGE),
     )
     replaced_another = (
         pl.when(html_only)
         .then(pl.col("unedited").any().over(MESSAGE) | (pl.col("seen") > first_seen))
-        .otherwise(pl.col("claimed") > first_claim)
+        .otherwise(pl.col("claimed") > first_time)
     )
     when_seen = pl.when("in_html").then(pl.max_horizontal("posted", "seen_in_html"))
-    stands = pl.col("edited_unreacted").is_not_null() & ~pl.col("in_html")
-    known = texts.with_columns(replaced_another.alias("replaced_another")).select(
-        *_TEXT,
-        pl.when("unedited")
-        .then("posted")
-        .when("replaced_another")
-        .then(pl.min_horizontal("claimed", when_seen))
-        .when(html_only)
-        .then("posted")
-        .when(stands)
-        .then("edited_unreacted")
-        .otherwise("posted")
-        .alias("known_ts_utc"),
+    seen_first = html_only | (when_seen < pl.col("claimed")).fill_null(False)
+    edit_stands = pl.col("edited_unreacted").is_not_null() & ~pl.col("in_html")
+    basis = (
         pl.when("unedited")
         .then(pl.lit(POSTED))
-        .when("replaced_another")
-        .then(
-            pl.when(html_only | (when_seen < pl.col("claimed")).fill_null(False))
-            .then(pl.lit(SEEN))
-            .otherwise(pl.lit(EDITED))
-        )
+        .when(replaced_another & seen_first)
+        .then(pl.lit(SEEN))
+        .when(replaced_another)
+        .then(pl.lit(EDITED))
         .when(html_only)
         .then(pl.lit(POSTED))
-        .when(stands)
+        .when(edit_stands)
         .then(pl.lit(EDITED))
         .otherwise(pl.lit(UNPROVEN_EDIT))
-        .alias("known_basis"),
     )
-    return versions.join(known, on=_TEXT, how="left", maintain_order="left").with_columns(
-        pl.coalesce("known_ts_utc", "ts_utc"),
-        pl.coalesce("known_basis", pl.lit(POSTED)),
+    edited_at = pl.when(replaced_another).then("claimed").otherwise("edited_unreacted")
+    return texts.with_columns(basis.alias("known_basis"), edited_at.alias("edited_at")).select(
+        *_TEXT,
+        pl.when(pl.col("known_basis") == SEEN)
+        .then(when_seen)
+        .when(pl.col("known_basis") == EDITED)
+        .then("edited_at")
+        .otherwise("posted")
+        .alias("known_ts_utc"),
+        "known_basis",
     )
