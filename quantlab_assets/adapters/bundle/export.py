@@ -16,15 +16,8 @@ from typing import Any, BinaryIO, Final
 
 from quantlab_assets.adapters.artifact_store.store import ParquetStore
 from quantlab_assets.adapters.bundle.archive import ArchiveWriter
-from quantlab_assets.adapters.bundle.take_in import (
-    EXTRA,
-    FILES,
-    FORMAT,
-    HEADER,
-    MANIFEST,
-    ImportReport,
-    import_bundle,
-)
+from quantlab_assets.adapters.bundle.contents import EXTRA, FILES, FORMAT, HEADER, MANIFEST
+from quantlab_assets.adapters.bundle.take_in import ImportReport, import_bundle
 from quantlab_assets.adapters.manifest.carried import carried_rows, with_inputs
 from quantlab_assets.adapters.manifest.rows import resolve
 from quantlab_assets.adapters.objects.layout import sidecar_path
