@@ -148,7 +148,7 @@ def test_a_link_in_the_cache_leads_nowhere(lab: Lab, tmp_path: Path) -> None:
     built.path.symlink_to(outside)
 
     assert not lab.projections.exists("mine")
-    with pytest.raises(NotFound), lab.projections.connect("mine"):
+    with pytest.raises(NotFound, match="mine is not built"), lab.projections.connect("mine"):
         pass
     lab.projections.build(of_slices("mine"))
     with lab.projections.connect("mine") as connection:

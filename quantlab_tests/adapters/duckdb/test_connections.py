@@ -51,30 +51,34 @@ def test_it_reads_its_artifacts_and_writes_its_file(
         assert reader.execute("FROM t").fetchall() == [(1,), (2,)]
 
 
+NO_FILES = "file system operations are disabled by configuration"
+LOCKED = "the configuration has been locked"
+
+
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "says"),
     [
-        "SELECT * FROM read_parquet('{root}/other.parquet')",
-        "SELECT * FROM read_parquet('{root}/*.parquet')",
-        "SELECT * FROM read_text('{root}/secret.txt')",
-        "SELECT * FROM glob('{root}/*')",
-        "ATTACH '{root}/other.duckdb' AS other",
-        "ATTACH '{root}/new.duckdb' AS new",
-        "COPY (SELECT 1) TO '{root}/out.csv'",
-        "COPY (SELECT 1) TO '{root}/mine.parquet'",
-        "INSTALL httpfs",
-        "LOAD httpfs",
-        "SET enable_external_access = true",
-        "SET lock_configuration = false",
-        "SET memory_limit = '1TB'",
-        "SET threads = 64",
+        ("SELECT * FROM read_parquet('{root}/other.parquet')", NO_FILES),
+        ("SELECT * FROM read_parquet('{root}/*.parquet')", NO_FILES),
+        ("SELECT * FROM read_text('{root}/secret.txt')", NO_FILES),
+        ("SELECT * FROM glob('{root}/*')", NO_FILES),
+        ("ATTACH '{root}/other.duckdb' AS other", NO_FILES),
+        ("ATTACH '{root}/new.duckdb' AS new", NO_FILES),
+        ("COPY (SELECT 1) TO '{root}/out.csv'", NO_FILES),
+        ("COPY (SELECT 1) TO '{root}/mine.parquet'", NO_FILES),
+        ("INSTALL httpfs", NO_FILES),
+        ("LOAD httpfs", "Loading external extensions is disabled through configuration"),
+        ("SET enable_external_access = true", LOCKED),
+        ("SET lock_configuration = false", LOCKED),
+        ("SET memory_limit = '1TB'", LOCKED),
+        ("SET threads = 64", LOCKED),
     ],
 )
 def test_it_does_nothing_else(
-    statement: str, connection: duckdb.DuckDBPyConnection, root: Path
+    statement: str, says: str, connection: duckdb.DuckDBPyConnection, root: Path
 ) -> None:
     before = {path: path.stat().st_size for path in root.iterdir()}
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(duckdb.Error, match=says):
         connection.execute(statement.format(root=root)).fetchall()
     assert {path: path.stat().st_size for path in root.iterdir()} == before
 

@@ -237,6 +237,9 @@ def test_a_folder_named_like_a_column_or_a_pattern_above_the_lake_changes_nothin
     assert built.rows == {"t": 50}
 
 
+REFUSED_NAME = "use 1 to 63 lower-case|there is no such column|have no field"
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -278,7 +281,7 @@ def test_no_name_reaches_sql_or_the_file_system(
         lambda: projections.connect(name),
     ]
     for attempt in attempts:
-        with pytest.raises(ValidationFailed):
+        with pytest.raises(ValidationFailed, match=REFUSED_NAME):
             attempt()
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -317,7 +320,7 @@ def test_an_artifact_with_fewer_rows_than_recorded_is_refused(
     artifact_id = folder.add(EXPERIMENT_METRICS, metrics(0.5), "k")
     artifact, path = folder.held[artifact_id]
     pq.write_table(EXPERIMENT_METRICS.empty(), path)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="its artifacts have 1 rows, DuckDB read 0"):
         projections.build(
             ProjectionRequest(
                 (ProjectionTable("t", EXPERIMENT_METRICS.name, (artifact_id,)),), verify=False
@@ -326,33 +329,38 @@ def test_an_artifact_with_fewer_rows_than_recorded_is_refused(
     assert artifact.row_count == 1
 
 
+READ_ONLY = "attached in read-only mode"
+NO_FILES = "file system operations are disabled by configuration"
+LOCKED = "the configuration has been locked"
+
+
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "says"),
     [
-        "CREATE TABLE z (a INTEGER)",
-        "INSERT INTO t SELECT * FROM t",
-        "DELETE FROM t",
-        "DROP TABLE t",
-        "ALTER TABLE t RENAME TO u",
-        "ATTACH '{other}' AS other",
-        "ATTACH '{own}' AS own",
-        "COPY t TO '{out}'",
-        "COPY t TO '{cache}/out.csv'",
-        "EXPORT DATABASE '{out}'",
-        "SELECT * FROM read_text('{secret}')",
-        "SELECT * FROM '{secret}'",
-        "SELECT * FROM read_parquet('{artifact}')",
-        "SELECT * FROM glob('{cache}/*')",
-        "SET enable_external_access = true",
-        "SET memory_limit = '1TB'",
-        "SET temp_directory = '{out}'",
-        "INSTALL httpfs",
-        "LOAD httpfs",
-        "SELECT * FROM rows",
+        ("CREATE TABLE z (a INTEGER)", READ_ONLY),
+        ("INSERT INTO t SELECT * FROM t", READ_ONLY),
+        ("DELETE FROM t", READ_ONLY),
+        ("DROP TABLE t", READ_ONLY),
+        ("ALTER TABLE t RENAME TO u", READ_ONLY),
+        ("ATTACH '{other}' AS other", NO_FILES),
+        ("ATTACH '{own}' AS own", NO_FILES),
+        ("COPY t TO '{out}'", NO_FILES),
+        ("COPY t TO '{cache}/out.csv'", NO_FILES),
+        ("EXPORT DATABASE '{out}'", NO_FILES),
+        ("SELECT * FROM read_text('{secret}')", NO_FILES),
+        ("SELECT * FROM '{secret}'", NO_FILES),
+        ("SELECT * FROM read_parquet('{artifact}')", NO_FILES),
+        ("SELECT * FROM glob('{cache}/*')", NO_FILES),
+        ("SET enable_external_access = true", LOCKED),
+        ("SET memory_limit = '1TB'", LOCKED),
+        ("SET temp_directory = '{out}'", LOCKED),
+        ("INSTALL httpfs", NO_FILES),
+        ("LOAD httpfs", "Loading external extensions is disabled through configuration"),
+        ("SELECT * FROM rows", "Table with name rows does not exist"),
     ],
 )
 def test_a_reader_can_neither_write_nor_reach_other_files(
-    statement: str, projections: DuckdbProjections, folder: Folder, tmp_path: Path
+    statement: str, says: str, projections: DuckdbProjections, folder: Folder, tmp_path: Path
 ) -> None:
     artifact_id = folder.add(EXPERIMENT_METRICS, metrics(0.5), "k")
     built = projections.build(
@@ -372,7 +380,10 @@ def test_a_reader_can_neither_write_nor_reach_other_files(
         artifact=folder.held[artifact_id][1],
     )
 
-    with projections.connect(built.projection_id) as connection, pytest.raises(duckdb.Error):
+    with (
+        projections.connect(built.projection_id) as connection,
+        pytest.raises(duckdb.Error, match=says),
+    ):
         connection.execute(sql).fetchall()
 
     assert rows.num_rows == 1
@@ -388,7 +399,7 @@ def test_a_query_that_duckdb_refuses_is_a_validation_error_of_one_line(
     built = projections.build(request(ProjectionTable("t", EXPERIMENT_METRICS.name, ids)))
     found = ask(projections, built.projection_id, "SELECT metric_value AS v FROM t")
     assert found["v"].to_list() == [0.5]
-    with pytest.raises(ValidationFailed) as refused:
+    with pytest.raises(ValidationFailed, match='column "nothing" not found') as refused:
         ask(projections, built.projection_id, "SELECT nothing FROM t")
     assert "\n" not in str(refused.value)
 
@@ -458,6 +469,57 @@ def test_nothing_is_left_beside_the_two_files(
     assert files_in(tmp_path / "cache") == ["mine.duckdb", "mine.json"]
     projections.dispose("mine")
     assert files_in(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("way", ["from nothing", "by a change"])
+def test_a_projection_is_on_the_disk_before_it_has_its_name(
+    way: str,
+    projections: DuckdbProjections,
+    folder: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a machine that loses power comes back with a record of pages that were never written."""
+    ids = [folder.add(EXPERIMENT_METRICS, metrics(float(n)), f"k{n}") for n in range(3)]
+
+    def build(*chosen: str) -> Path:
+        wanted = request(ProjectionTable("t", EXPERIMENT_METRICS.name, chosen), name="mine")
+        return projections.build(wanted).path
+
+    if way == "by a change":
+        build(*ids[:2])
+    seen: list[tuple[str, str, int]] = []
+    sync, replace = os.fsync, os.replace
+
+    def recorded_sync(descriptor: int) -> None:
+        sync(descriptor)
+        seen.append(("sync", *_name_and_time(Path(f"/proc/self/fd/{descriptor}").resolve())))
+
+    def recorded_replace(source: Path, target: Path) -> None:
+        seen.append(("name", *_name_and_time(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    path = build(*ids)
+    monkeypatch.undo()
+
+    last = [event for event in seen if event[1] != "mine.duckdb" or event[2] == _time(path)]
+    assert [event[:2] for event in last] == [
+        ("sync", "mine.duckdb"),
+        ("sync", "record.json"),
+        ("name", "record.json"),
+        ("name", "mine.duckdb"),
+        ("sync", "cache"),
+    ]
+
+
+def _name_and_time(path: Path) -> tuple[str, int]:
+    return path.name, _time(path)
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def files_in(cache: Path) -> list[str]:
