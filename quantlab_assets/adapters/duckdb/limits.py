@@ -1,4 +1,4 @@
-"""How much memory and disk projections may take, and who sees to it while one is built."""
+"""How much memory and disk projections may take, and who sees to it while a projection is built."""
 
 import re
 import shutil
@@ -48,11 +48,11 @@ class ProjectionLimits:
 
 def size_in_bytes(text: str) -> int:
     """The bytes of a size such as `4GB` or `512MiB`. Raises `ValidationFailed`."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    size = _SIZE.fullmatch(text.strip())
+    if size is None:
         raise ValidationFailed(f"{text[:40]!r} is no size; write one such as 500MB or 20GB")
-    prefix = (found[2] or "").lower()
-    return int(float(found[1]) * (1024 if prefix.endswith("i") else 1000) ** _UNITS[prefix[:1]])
+    prefix = (size[2] or "").lower()
+    return int(float(size[1]) * (1024 if prefix.endswith("i") else 1000) ** _UNITS[prefix[:1]])
 
 
 def expected_size(parquet_bytes: int, *, indexed: bool) -> int:

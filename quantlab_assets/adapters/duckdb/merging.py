@@ -48,8 +48,8 @@ _CANDIDATES: Final = f"""
     ) = 1
 """  # noqa: S608
 
-# Of the candles of one interval, the one that begins last before an end also ends last: if that one
-# does not reach into a candle, none of its interval does.
+# Of the candles of one interval, the candle that begins last before an end also ends last: if that
+# candle does not reach into a coarser one, no candle of its interval does.
 _WINNERS: Final = """
     CREATE TEMP TABLE winners AS
     WITH finer AS (

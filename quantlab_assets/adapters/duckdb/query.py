@@ -83,7 +83,7 @@ class ResultColumn:
 
 
 class QueryResult:
-    """The rows of one statement, computed while they are read. Read it once, before the next."""
+    """The rows of one statement, computed while they are read: once, before the next is asked."""
 
     def __init__(self, session: "QuerySession", relation: duckdb.DuckDBPyRelation) -> None:
         self._session = session
@@ -349,8 +349,8 @@ class QuerySession:
         where = re.search(r"^LINE (\d+):", text, re.MULTILINE)
         if line and where:
             hints.append(f"line {where[1]}")
-        told = f" ({'; '.join(hints)})" if hints else ""
-        return ValidationFailed(f"DuckDB refuses the query: {message}{told}")
+        advice = f" ({'; '.join(hints)})" if hints else ""
+        return ValidationFailed(f"DuckDB refuses the query: {message}{advice}")
 
     def _texts(self, statement: str) -> tuple[str, ...]:
         return tuple(
@@ -427,6 +427,6 @@ def _iso(name: str, kind: str) -> str:
 def _finite(line: str) -> str:
     """A row without the numbers that JSON lacks, which `to_json` writes all the same."""
     return _TEXT_OR_NUMBER_JSON_LACKS.sub(
-        lambda found: "null" if found["lacks"] else found[0],
+        lambda token: "null" if token["lacks"] else token[0],
         line,
     )

@@ -281,11 +281,11 @@ def write_views(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) 
 
 
 def _comment_columns(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    found = connection.execute(
+    columns = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'main' AND table_name = $1",
         [name],
     ).fetchall()
-    for (column,) in found:
+    for (column,) in columns:
         comment = _COLUMN_COMMENTS.get(column)
         if comment is not None:
             target = f"{quoted(name, 'table')}.{quoted(column, 'column')}"

@@ -31,20 +31,26 @@ def upgraded_files(
     """
     newest = {artifact_type.name: artifact_type.schema_version for artifact_type in types}
     earlier = sorted(
-        (one for one in artifacts if one.schema_version != newest.get(one.artifact_type)),
-        key=lambda one: (one.artifact_type, one.artifact_id),
+        (
+            artifact
+            for artifact in artifacts
+            if artifact.schema_version != newest.get(artifact.artifact_type)
+        ),
+        key=lambda artifact: (artifact.artifact_type, artifact.artifact_id),
     )
-    files = {one.artifact_id: folder / f"{one.artifact_id}.parquet" for one in earlier}
+    files = {
+        artifact.artifact_id: folder / f"{artifact.artifact_id}.parquet" for artifact in earlier
+    }
     if not earlier:
         return files
     folder.mkdir(exist_ok=True)
     with ThreadPoolExecutor(_WRITERS) as pool:
-        for _, of_type in groupby(earlier, key=lambda one: one.artifact_type):
+        for _, of_type in groupby(earlier, key=lambda artifact: artifact.artifact_type):
             for together in _parts(list(of_type)):
-                rows = store.read_verified([one.artifact_id for one in together])
-                places = pairwise([0, *accumulate(one.row_count for one in together)])
+                rows = store.read_verified([artifact.artifact_id for artifact in together])
+                places = pairwise([0, *accumulate(artifact.row_count for artifact in together)])
                 own_rows = [rows[start:stop] for start, stop in places]
-                own_files = [files[one.artifact_id] for one in together]
+                own_files = [files[artifact.artifact_id] for artifact in together]
                 list(pool.map(_write, own_rows, own_files))
     return files
 

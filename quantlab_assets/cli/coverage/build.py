@@ -56,9 +56,9 @@ def build(session: Session, first: date | None, last: date | None, output_format
             for begin, end in contiguous(days):
                 progress.say(f"coverage of {begin} to {end}")
                 run = graph.materialize(analysed, days=(begin, end))
-                for one in graph.figures(run):
-                    day = date.fromisoformat(one.partition)
-                    by_day.setdefault(day, {"day": day}).update(one.numbers)
+                for figures in graph.figures(run):
+                    day = date.fromisoformat(figures.partition)
+                    by_day.setdefault(day, {"day": day}).update(figures.numbers)
             progress.say("summing up")
             graph.materialize([COVERAGE_SUMMARY])
     else:

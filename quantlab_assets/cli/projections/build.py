@@ -75,11 +75,11 @@ class IndexType(TextType):
         """The table's name and the columns."""
         if isinstance(value, tuple):
             return value
-        found = _INDEX.fullmatch(super().convert(value, param, ctx))
-        columns = tuple(part.strip() for part in found[2].split(",")) if found else ()
-        if not found or not all(columns):
+        index = _INDEX.fullmatch(super().convert(value, param, ctx))
+        columns = tuple(part.strip() for part in index[2].split(",")) if index else ()
+        if not index or not all(columns):
             self.fail(f"{shortened(value)} is no index: write 'table(column,...)'", param, ctx)
-        return found[1], columns
+        return index[1], columns
 
 
 @quantlab_command(
@@ -227,13 +227,13 @@ def _tables(
     by_type: dict[str, list[str]] = defaultdict(list)
     if ids:
         store = lake.store
-        for artifact in store.get_artifacts([store.resolve_id(one) for one in ids]):
+        for artifact in store.get_artifacts([store.resolve_id(prefix) for prefix in ids]):
             by_type[artifact.artifact_type].append(artifact.artifact_id)
     usual = _usual_tables(lake)
     if not named and not types:
         dated = selector.first_day is not None or selector.last_day is not None
-        types = tuple(by_type) or tuple(one for one in usual if not dated or _has_days(lake, one))
-    wanted = [*named, *((usual[one].name if one in usual else one, one) for one in types)]
+        types = tuple(by_type) or tuple(t for t in usual if not dated or _has_days(lake, t))
+    wanted = [*named, *((usual[t].name if t in usual else t, t) for t in types)]
     left_out = sorted(set(by_type) - {artifact_type for _, artifact_type in wanted})
     if left_out:
         raise ValidationFailed(

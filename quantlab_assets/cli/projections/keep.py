@@ -40,12 +40,12 @@ def list_projections(session: Session, output_format: Format) -> None:
 
     Stale: an artifact it was built from is no longer active. It answers all the same.
     """
-    held = session.open_lake().projections.list()
-    if not held and output_format is Format.TABLE:
+    projections = session.open_lake().projections.list()
+    if not projections and output_format is Format.TABLE:
         say("nothing is built; make a projection with: quantlab projections build")
         return
     write_records(
-        [projection_record(one) for one in held],
+        [projection_record(projection) for projection in projections],
         LISTED if output_format is Format.TABLE else SHOWN,
         output_format,
     )
@@ -85,8 +85,8 @@ def rebuild(
     if records or not failed:
         shown = LISTED if output_format is Format.TABLE else SHOWN
         write_records(records, (*shown, SECONDS), output_format)
-    for one in failed[1:]:
-        say(str(one))
+    for failure in failed[1:]:
+        say(str(failure))
     if failed:
         raise failed[0]
 
@@ -110,7 +110,7 @@ def dispose(
     Whoever has one open keeps it until they close it.
     """
     projections = session.open_lake().projections
-    sizes = {one.projection_id: one.size for one in projections.list()}
+    sizes = {built.projection_id: built.size for built in projections.list()}
     freed: list[dict[str, Any]] = []
     unknown = []
     for projection_id in _named(projections, projection_ids, every):
@@ -121,7 +121,7 @@ def dispose(
         else:
             unknown.append(projection_id)
     write_records(freed, FREED, output_format)
-    total = sum(one["freed"] for one in freed)
+    total = sum(record["freed"] for record in freed)
     say(f"{plural(len(freed), 'projection')} disposed of, {size(total)} freed")
     if unknown:
         raise NotFound(
@@ -136,5 +136,5 @@ def _named(
     if every == bool(projection_ids):
         raise click.UsageError("name projections, or say --all")
     if every:
-        return [one.projection_id for one in projections.list()]
+        return [projection.projection_id for projection in projections.list()]
     return list(dict.fromkeys(projection_ids))

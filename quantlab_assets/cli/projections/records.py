@@ -32,7 +32,7 @@ def projection_record(projection: Projection) -> dict[str, Any]:
     return {
         "projection_id": projection.projection_id,
         "tables": len(tables),
-        "artifacts": len({one for table in tables for one in table.artifact_ids}),
+        "artifacts": len({name for table in tables for name in table.artifact_ids}),
         "rows": sum(projection.rows[table.name] for table in tables),
         "size": projection.size,
         "built_at": projection.built_at,

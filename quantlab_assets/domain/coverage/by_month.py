@@ -71,13 +71,13 @@ def heat_map(summary: pl.DataFrame, horizon_h: int = HEAT_MAP_HORIZON_H) -> Heat
         cells.setdefault(row["caller_name_norm"], {})[row["month"]] = Cell(
             row["alerts"], row["covered"], row["mean_ratio"]
         )
-    rows = [_row(caller, months, held) for caller, held in cells.items()]
+    rows = [_row(caller, months, by_month) for caller, by_month in cells.items()]
     rows.sort(key=lambda row: (row.mean_ratio, -row.alerts, row.caller))
     return HeatMap(horizon_h, months, tuple(rows))
 
 
-def _row(caller: str, months: tuple[str, ...], held: dict[str, Cell]) -> CallerRow:
-    there = tuple(held.get(month) for month in months)
+def _row(caller: str, months: tuple[str, ...], by_month: dict[str, Cell]) -> CallerRow:
+    there = tuple(by_month.get(month) for month in months)
     alerts = sum(cell.alerts for cell in there if cell is not None)
     weighted = sum(cell.mean_ratio * cell.alerts for cell in there if cell is not None)
     return CallerRow(caller, alerts, weighted / alerts, there)
