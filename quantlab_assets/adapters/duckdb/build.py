@@ -16,16 +16,18 @@ from typing import Final
 
 import duckdb
 
-from quantlab_assets.adapters.duckdb import research_sql as research
 from quantlab_assets.adapters.duckdb.cache import ProjectionCache
 from quantlab_assets.adapters.duckdb.connections import first_line, open_for_build, run
+from quantlab_assets.adapters.duckdb.content import research_sql as research
+from quantlab_assets.adapters.duckdb.content.merging import mark_candles_that_count
+from quantlab_assets.adapters.duckdb.content.tables import Change, change_table, create_table
+from quantlab_assets.adapters.duckdb.content.upgraded_files import upgraded_files
 from quantlab_assets.adapters.duckdb.limits import (
     ProjectionLimits,
     check_room,
     expected_size,
     watched,
 )
-from quantlab_assets.adapters.duckdb.merging import mark_candles_that_count
 from quantlab_assets.adapters.duckdb.plan import Plan
 from quantlab_assets.adapters.duckdb.record import (
     ProjectionRecord,
@@ -35,8 +37,6 @@ from quantlab_assets.adapters.duckdb.record import (
     request_json,
     write_record,
 )
-from quantlab_assets.adapters.duckdb.tables import Change, change_table, create_table
-from quantlab_assets.adapters.duckdb.upgraded_files import upgraded_files
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.errors import IntegrityError, StoreUnavailable

@@ -22,7 +22,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from quantlab_assets.adapters.duckdb import research_sql as research
+from quantlab_assets.adapters.duckdb.content import research_sql as research
 from quantlab_assets.adapters.duckdb.identifiers import (
     OWN_COLUMNS,
     check_identifier,

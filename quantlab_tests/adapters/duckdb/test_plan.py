@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlab_assets.adapters.duckdb import plan
+from quantlab_assets.adapters.duckdb.content.tables import kept_in_place
 from quantlab_assets.adapters.duckdb.plan import in_order
-from quantlab_assets.adapters.duckdb.tables import kept_in_place
 from quantlab_assets.domain.artifacts.records import Artifact
 
 AT_ONCE = 4

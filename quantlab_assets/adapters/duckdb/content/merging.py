@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb.connections import run
-from quantlab_assets.adapters.duckdb.research_sql import COUNTS, STORED_CANDLES
+from quantlab_assets.adapters.duckdb.content.research_sql import COUNTS, STORED_CANDLES
 
 _UNSETTLED: Final = f"""
     CREATE TEMP TABLE unsettled AS
