@@ -43,8 +43,12 @@ def check_every_artifact(context: dg.OpExecutionContext, lake: LakeResource) -> 
             metadata={
                 "problems": dg.MetadataValue.json(
                     [
-                        {"code": one.code, "subject": one.subject, "detail": one.detail}
-                        for one in report.problems[:SHOWN]
+                        {
+                            "code": problem.code,
+                            "subject": problem.subject,
+                            "detail": problem.detail,
+                        }
+                        for problem in report.problems[:SHOWN]
                     ]
                 )
             },
@@ -61,7 +65,7 @@ def look_for_garbage(context: dg.OpExecutionContext, lake: LakeResource) -> None
             "files": len(report.files),
             "bytes": report.bytes,
             "too_young": report.too_young,
-            "paths": dg.MetadataValue.json([one.path for one in report.files[:SHOWN]]),
+            "paths": dg.MetadataValue.json([file.path for file in report.files[:SHOWN]]),
         }
     )
     if report.files:
@@ -162,7 +166,7 @@ def newly_stale(
 )
 def superseded_inputs(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
     """One look at the ledger."""
-    news, told = newly_stale(lake.lake.experiments.tracker, json.loads(context.cursor or "{}"))
+    news, notes = newly_stale(lake.lake.experiments.tracker, json.loads(context.cursor or "{}"))
     events = [
         dg.AssetObservation(
             REPORT,
@@ -178,6 +182,6 @@ def superseded_inputs(context: dg.SensorEvaluationContext, lake: LakeResource) -
     ]
     return dg.SensorResult(
         asset_events=events,
-        cursor=json.dumps(told, sort_keys=True),
+        cursor=json.dumps(notes, sort_keys=True),
         skip_reason=None if events else "no inputs of completed experiments were replaced since",
     )

@@ -27,7 +27,7 @@ def secrets_of(dsn: str) -> frozenset[str]:
         options = parse_qsl(parts.query)
     except ValueError:
         return frozenset({dsn})
-    found = {value for name, value in options if any(word in name.lower() for word in _SECRET)}
+    secrets = {value for name, value in options if any(word in name.lower() for word in _SECRET)}
     if password:
-        found |= {password, unquote(password)}
-    return frozenset(text for text in found if text)
+        secrets |= {password, unquote(password)}
+    return frozenset(text for text in secrets if text)

@@ -99,12 +99,12 @@ def _active(
     import polars as pl
 
     artifact_type = ASSETS.type_of(asset)
-    found = store.list_artifacts(
+    page = store.list_artifacts(
         ArtifactFilter(artifact_type=artifact_type, status="active", tags=tags or {})
     ).artifacts
     wanted = [
         artifact.artifact_id
-        for artifact in found
+        for artifact in page
         if artifact.min_ts is not None
         and artifact.max_ts is not None
         and artifact.min_ts < end

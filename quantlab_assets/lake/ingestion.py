@@ -188,17 +188,17 @@ class Ingestion:
         from quantlab_assets.handlers.ingest.messages import check_pseudonym_key
 
         path = self._settings.pseudonym_key
-        found = None
+        hidden_by = None
         if path is not None:
             try:
-                found = Pseudonyms(path.read_bytes().strip())
+                hidden_by = Pseudonyms(path.read_bytes().strip())
             except OSError as error:
                 raise ValidationFailed(
                     f"QUANTLAB_PSEUDONYM_KEY: cannot read {path}: {error.strerror}"
                 ) from error
         if self._settings.manifest.exists():
-            check_pseudonym_key(self._store(), None if found is None else found.fingerprint)
-        return found
+            check_pseudonym_key(self._store(), None if hidden_by is None else hidden_by.fingerprint)
+        return hidden_by
 
     @cached_property
     def file_quarantine(self) -> "FileQuarantine":

@@ -39,8 +39,8 @@ class Export:
         """What it holds, by name: the bytes, and how they are read."""
         if not self.reading:
             return self.source.sha256
-        told = hashlib.sha256(canonical_json(dict(self.reading))).hexdigest()
-        return f"{self.source.sha256} {told[:16]}"
+        reading_hash = hashlib.sha256(canonical_json(dict(self.reading))).hexdigest()
+        return f"{self.source.sha256} {reading_hash[:16]}"
 
     @property
     def surety(self) -> int:

@@ -159,11 +159,11 @@ def _check_columns(
     for column, expected in columns.items():
         if column not in frame.columns:
             raise ValidationFailed(f"{name}: column {column!r} is missing")
-        found = frame.schema[column]
-        fits = found == expected or (column == "interval_s" and found in SMALLER_INTEGERS)
-        fits = fits or (found == pl.Null() and (column == "volume" or not frame.height))
+        given = frame.schema[column]
+        fits = given == expected or (column == "interval_s" and given in SMALLER_INTEGERS)
+        fits = fits or (given == pl.Null() and (column == "volume" or not frame.height))
         if not fits:
-            raise ValidationFailed(f"{name}: column {column!r} must be {expected}, not {found}")
+            raise ValidationFailed(f"{name}: column {column!r} must be {expected}, not {given}")
         nulls = frame[column].null_count()
         if nulls and column != "volume":
             row = frame[column].is_null().arg_max()

@@ -30,7 +30,7 @@ def alert_extraction(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Extract each day once, however many of the three outputs are wanted."""
     days = sorted(context.partition_keys)
-    found: dict[str, DayAlerts] = {}
+    by_day: dict[str, DayAlerts] = {}
     singly: set[str] = set()
 
     def extract(batch: Sequence[str]) -> None:
@@ -38,14 +38,14 @@ def alert_extraction(
         wanted = sorted(day.isoformat() for day in with_day_after(dates))
         messages = telegram_messages.read(wanted)
         extracted = alerts_of_days(dates, messages, lake.lake.ingestion.rules)
-        found.update({day.isoformat(): alerts for day, alerts in extracted.items()})
+        by_day.update({day.isoformat(): alerts for day, alerts in extracted.items()})
 
     def extracted(day: str) -> DayAlerts:
-        if day not in found:
+        if day not in by_day:
             telegram_messages.check(day)
-            held = list(takewhile(telegram_messages.__contains__, days[days.index(day) :]))
-            count = days_at_once(map(telegram_messages.row_count, held))
-            ahead = [day] if day in singly else held[:count]
+            following = list(takewhile(telegram_messages.__contains__, days[days.index(day) :]))
+            count = days_at_once(map(telegram_messages.row_count, following))
+            ahead = [day] if day in singly else following[:count]
             try:
                 extract(ahead)
             except QuantlabError:
@@ -53,7 +53,7 @@ def alert_extraction(
                     raise
                 singly.update(ahead)  # what is wrong with one day does not concern the others
                 extract([day])
-        return found[day]
+        return by_day[day]
 
     yield from selected_outputs(
         context,

@@ -74,8 +74,8 @@ class BackgroundPublisher:
                 for _, future in group:
                     future.set_exception(error)
                 return
-            for one in group:
-                self._publish([one])
+            for partition_alone in group:
+                self._publish([partition_alone])
             return
         for (_, future), result in zip(group, published, strict=True):
             future.set_result(result)

@@ -172,15 +172,17 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         if moved:
             _log_materialised(context, made)
             raise UPSTREAM_MADE_ANEW.lost(f"{key.to_user_string()} (reading {moved})")
-        for partition, one in made.items():
+        for partition, published in made.items():
             execution.add_asset_metadata(
-                one.metadata, asset_key=key, partition_key=partition or None
+                published.metadata, asset_key=key, partition_key=partition or None
             )
         if len(expected) == 1:
             execution.add_asset_metadata(
                 {"dagster/row_count": made[expected[0]].rows}, asset_key=key
             )
-        set_data_version(key, [one for each in made.values() for one in each.content_hashes])
+        set_data_version(
+            key, [digest for partition in made.values() for digest in partition.content_hashes]
+        )
 
     def _start_over_if_moved(self, execution: dg.AssetExecutionContext) -> str:
         """Ask for another attempt if an input was made anew after it was read.
@@ -217,20 +219,20 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         loose: set[str] = set()
         under_way: deque[_UnderWay] = deque()
 
-        def settle(one: _UnderWay) -> None:
+        def settle(started: _UnderWay) -> None:
             try:
-                published = one.published()
+                published = started.published()
             except (StoreUnavailable, MemoryError):
                 raise  # it would be the same for every other partition
             except Exception as error:
                 if len(expected) == 1:
                     raise
-                context.log.exception(f"{key.to_user_string()} {one.partition} failed")
-                failed[one.partition] = error
+                context.log.exception(f"{key.to_user_string()} {started.partition} failed")
+                failed[started.partition] = error
                 return
             loose.update(result.artifact.logical_key for result in published.loose)
-            made[one.partition] = _Made(
-                partition_metadata(published, artifact_type, one.tables, root),
+            made[started.partition] = _Made(
+                partition_metadata(published, artifact_type, started.tables, root),
                 tuple(artifact.content_hash for artifact in published.artifacts),
                 sum(artifact.row_count for artifact in published.artifacts),
             )
@@ -249,12 +251,12 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 if partition not in expected or partition in seen:
                     raise ValidationFailed(
                         f"{key.to_user_string()} produced partition {partition!r} twice, or it is "
-                        f"not one of this run ({min(expected)} to {max(expected)})"
+                        f"not started of this run ({min(expected)} to {max(expected)})"
                     )
                 seen.add(partition)
-                one = _UnderWay(partition)
+                started = _UnderWay(partition)
                 try:
-                    one.begin(
+                    started.begin(
                         lake.store,
                         publisher,
                         PartitionRef(key.to_user_string(), partition),
@@ -263,8 +265,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                         replace(provenance, params={"partition": partition}),
                     )
                 except Exception as error:
-                    one.future.set_exception(error)
-                under_way.append(one)
+                    started.future.set_exception(error)
+                under_way.append(started)
                 while under_way and (under_way[0].future.done() or publisher.is_full):
                     settle(under_way.popleft())
 
@@ -287,13 +289,13 @@ def _log_materialised(context: dg.OutputContext, made: Mapping[str, _Made]) -> N
 
     Of a failed step it would otherwise show none, and ask for all of them again.
     """
-    for partition, one in made.items():
+    for partition, published in made.items():
         context.log_event(
             dg.AssetMaterialization(
                 context.asset_key,
                 partition=partition or None,
-                metadata=one.metadata,
-                tags={DATA_VERSION_TAG: data_version(one.content_hashes).value},
+                metadata=published.metadata,
+                tags={DATA_VERSION_TAG: data_version(published.content_hashes).value},
             )
         )
 

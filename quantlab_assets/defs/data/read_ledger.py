@@ -36,7 +36,8 @@ class ReadLedger:
             f"{asset} {partition}".strip()
             for asset, names in sorted(partitions.items())
             for partition, artifacts in sorted(store.get_heads(asset, names).items())
-            if self.reads[asset, partition] != tuple(one.artifact_id for one in artifacts or ())
+            if self.reads[asset, partition]
+            != tuple(artifact.artifact_id for artifact in artifacts or ())
         ]
 
     def edges(

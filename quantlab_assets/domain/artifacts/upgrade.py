@@ -81,7 +81,9 @@ def check_upgrades(artifact_type: ArtifactType) -> None:
 def _chain(artifact_type: ArtifactType, schema_version: int) -> list[ArtifactType]:
     """The versions that rows of a version pass on their way, oldest first."""
     artifact_type.version(schema_version)
-    later = [one for one in artifact_type.versions if one.schema_version > schema_version]
+    later = [
+        declared for declared in artifact_type.versions if declared.schema_version > schema_version
+    ]
     return later[::-1]
 
 

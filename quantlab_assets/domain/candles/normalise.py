@@ -380,9 +380,9 @@ def _with_intervals(rows: pl.DataFrame) -> pl.DataFrame:
     tokens, times = tokens[order], times[order]
     first = np.append(True, (np.diff(tokens) != 0) | (np.diff(times) != 0))
     cuts = np.flatnonzero(np.diff(tokens[first])) + 1
-    told = [candle_intervals.assign_intervals(ts) for ts in np.split(times[first], cuts)]
+    interval_s = [candle_intervals.assign_intervals(ts) for ts in np.split(times[first], cuts)]
     of_rows = np.empty(len(order), dtype=np.int64)
-    of_rows[order] = np.concatenate(told)[np.cumsum(first) - 1]
+    of_rows[order] = np.concatenate(interval_s)[np.cumsum(first) - 1]
     intervals = np.zeros(rows.height, dtype=np.int64)
     intervals[unsaid.to_numpy()] = of_rows
     return rows.with_columns(
@@ -396,8 +396,8 @@ def _token_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     begins = rows.select(_differs_from_the_row_before(token)).to_series()
     firsts = rows.filter(begins).select(token)
     numbers = firsts.unique(maintain_order=True).with_row_index("number")
-    found = firsts.join(numbers, on=token, how="left", nulls_equal=True, maintain_order="left")
-    of_runs: npt.NDArray[np.int64] = found["number"].cast(pl.Int64).to_numpy()
+    numbered = firsts.join(numbers, on=token, how="left", nulls_equal=True, maintain_order="left")
+    of_runs: npt.NDArray[np.int64] = numbered["number"].cast(pl.Int64).to_numpy()
     of_rows: npt.NDArray[np.int64] = of_runs[np.cumsum(begins.to_numpy()) - 1]
     return of_rows
 

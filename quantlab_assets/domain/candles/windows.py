@@ -62,7 +62,7 @@ class CandleTable:
         """The windows of an address that hold a candle, by interval and network."""
         for run in sorted(
             self._runs.get((chain, address), ()),
-            key=lambda one: (one.interval_s, one.token.network or ""),
+            key=lambda series: (series.interval_s, series.token.network or ""),
         ):
             opens, closes = fit_window(start, end, run.interval_s)
             times = self._ts[run.first : run.last]

@@ -138,7 +138,7 @@ def _cover(
     start = ceil_to(np.minimum(alert_us, edge_us), SECOND_US) // SECOND_US
     end = ceil_to(np.maximum(alert_us, edge_us), SECOND_US) // SECOND_US
     rows = index.rows
-    held = measure(
+    horizon = measure(
         asked.alert_us,
         asked.finest,
         asked.intervals,
@@ -146,7 +146,7 @@ def _cover(
         rows,
         index.blocks,
     )
-    series, low, high = held.series, held.low, held.high
+    series, low, high = horizon.series, horizon.low, horizon.high
     has_series = series >= 0
     step = np.where(has_series, pick(rows.step_us, series) // SECOND_US, 1)
     first_point = ceil_to(start, step)
@@ -158,7 +158,7 @@ def _cover(
     head = np.where(present, (first - first_point) // step, 0)
     tail = np.where(present, (last_point - last) // step, 0)
     inner = expected - actual - head - tail
-    longest_inner = np.maximum(held.longest_us // SECOND_US - step, 0)
+    longest_inner = np.maximum(horizon.longest_us // SECOND_US - step, 0)
     longest = np.where(
         present, np.maximum(np.maximum(head, tail) * step, longest_inner), expected * step
     )
@@ -178,7 +178,7 @@ def _cover(
     late = np.where(candles_before, 0, np.where(present, head, 1 * candles_after))
     early = np.where(candles_after, 0, np.where(present, tail, 1 * candles_before))
     holes = np.where(present, inner + head + tail - late - early, 0)
-    silent = (held.active == 0) & present
+    silent = (horizon.active == 0) & present
     reason = _first_true(
         {
             AMBIGUOUS: asked.ambiguous[pair],
@@ -203,7 +203,7 @@ def _cover(
             "interval_s": step,
             "expected_candles": expected,
             "actual_candles": actual,
-            "traded_candles": held.traded,
+            "traded_candles": horizon.traded,
             "coverage_ratio": ratio,
             "first_candle_delay_s": first - start,
             "longest_gap_s": longest,

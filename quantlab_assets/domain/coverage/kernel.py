@@ -144,11 +144,11 @@ def measure(
 def at_once(work: Sequence[Callable[[], object]], rows: int) -> None:
     """Do several passes over so many rows at the same time: they let go of the interpreter."""
     if rows < WORTH_A_THREAD:
-        for one in work:
-            one()
+        for run in work:
+            run()
         return
     with ThreadPoolExecutor(THREADS) as pool:
-        for done in [pool.submit(one) for one in work]:
+        for done in [pool.submit(run) for run in work]:
             done.result()
 
 
@@ -250,10 +250,10 @@ def _counted_before(state: States, blocks: Blocks, row: int) -> tuple[int, int]:
 @_compiled
 def _longest_between(ts: Integers, low: int, high: int, step: int) -> int:
     """The longest time over a hole between neighbours, by looking at each of a few rows."""
-    found = step
+    longest_gap = step
     for row in range(low + 1, high):
-        found = max(found, ts[row] - ts[row - 1])
-    return found if found > step else 0
+        longest_gap = max(longest_gap, ts[row] - ts[row - 1])
+    return longest_gap if longest_gap > step else 0
 
 
 @_compiled
@@ -263,15 +263,15 @@ def _longest_hole(ts: Integers, longest: Integers, low: int, high: int, step: in
     last_block = high // BLOCK
     if first_block >= last_block:
         return _longest_between(ts, low, high, step)
-    found = max(
+    longest_gap = max(
         _longest_between(ts, low, first_block * BLOCK, step),
         _longest_between(ts, last_block * BLOCK - 1, high, step),
     )
     level = 0
     while 2 << level <= last_block - first_block:
         level += 1
-    found = max(found, longest[level, first_block])
-    return int(max(found, longest[level, last_block - (1 << level)]))
+    longest_gap = max(longest_gap, longest[level, first_block])
+    return int(max(longest_gap, longest[level, last_block - (1 << level)]))
 
 
 @_compiled
@@ -323,12 +323,12 @@ def _measure(
 @_compiled
 def _holes(rows: Rows, at: Integers, series_of: Integers) -> int:
     """How many holes there are; as many as there is room for are written down."""
-    found = 0
+    count = 0
     for series in range(len(rows.start)):
         step = rows.step_us[series]
         for row in range(rows.start[series] + 1, rows.stop[series]):
             if rows.ts[row] - rows.ts[row - 1] > step:
-                if found < len(at):
-                    at[found], series_of[found] = row - 1, series
-                found += 1
-    return found
+                if count < len(at):
+                    at[count], series_of[count] = row - 1, series
+                count += 1
+    return count

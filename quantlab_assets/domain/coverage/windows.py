@@ -31,8 +31,8 @@ class MergedWindows:
             (self.series << SERIES_SHIFT) + self.start, (series << SERIES_SHIFT) + ts, "right"
         )
         place = np.maximum(at - 1, 0)
-        held = (at > 0) & (self.series[place] == series) & (ts < self.end[place])
-        return np.where(held, place, -1)
+        inside = (at > 0) & (self.series[place] == series) & (ts < self.end[place])
+        return np.where(inside, place, -1)
 
 
 def merged_windows(windows: pl.DataFrame, index: "CandleIndex") -> MergedWindows:

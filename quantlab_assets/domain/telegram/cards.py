@@ -60,10 +60,10 @@ def card_figures(cards: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 
 def _amount(text: pl.Series, pattern: str) -> pl.Series:
-    found = text.str.extract(pattern, 1)
-    distinct = found.drop_nulls().unique().sort().to_list()
+    amounts = text.str.extract(pattern, 1)
+    distinct = amounts.drop_nulls().unique().sort().to_list()
     values = [money(amount) for amount in distinct]
-    return found.replace_strict(distinct, values, default=None, return_dtype=pl.Float64)
+    return amounts.replace_strict(distinct, values, default=None, return_dtype=pl.Float64)
 
 
 def _clock(text: pl.Expr, posted: pl.Expr) -> pl.Expr:

@@ -46,7 +46,7 @@ def networks_taken(
     ones), and `outcome` (`OUTCOME`); network is null too unless the outcome is `taken`.
     """
     keys = list(on)
-    held = (
+    by_address = (
         candles.select(*keys, network_of_token().alias("network"))
         .unique()
         .group_by(keys)
@@ -56,7 +56,7 @@ def networks_taken(
         )
     )
     met = calls.with_columns(network_of_token().alias("named")).join(
-        held, on=keys, how="left", maintain_order="left"
+        by_address, on=keys, how="left", maintain_order="left"
     )
     named = pl.col("named")
     networks = pl.col("known").list.len().fill_null(0)

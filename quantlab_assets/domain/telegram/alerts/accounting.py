@@ -21,10 +21,10 @@ class Accounting:
     quarantined: int
 
     def __post_init__(self) -> None:
-        told = self.service + sum(self.ignored.values()) + self.calling + self.quarantined
-        if told != self.seen:
+        accounted = self.service + sum(self.ignored.values()) + self.calling + self.quarantined
+        if accounted != self.seen:
             raise IntegrityError(
-                f"alert accounting: {self.seen} messages seen, {told} accounted for"
+                f"alert accounting: {self.seen} messages seen, {accounted} accounted for"
             )
 
     def counts(self) -> dict[str, int]:

@@ -134,7 +134,7 @@ def _candidates(facts: Facts) -> list[Times]:
     count = int(facts.evidence.sum())
     bounds = int((facts.bound != NONE).sum())
     fitting = _fitting(facts, AGREEMENT * count)
-    found = []
+    ranked = []
     for order, zone in enumerate(CLOCKS):
         if zone not in fitting:
             continue
@@ -148,8 +148,8 @@ def _candidates(facts: Facts) -> list[Times]:
         if not count and not plausible:
             continue
         rank = (not plausible, count - agreeing, refuting, times.skipped, order)
-        found.append((rank, times))
-    return [times for _, times in sorted(found, key=lambda one: one[0])]
+        ranked.append((rank, times))
+    return [times for _, times in sorted(ranked, key=lambda candidate: candidate[0])]
 
 
 def _fitting(facts: Facts, needed: float) -> frozenset[str]:

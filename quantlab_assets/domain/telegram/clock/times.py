@@ -103,10 +103,10 @@ def _second(facts: Facts, early: Seconds, late: Seconds, at: Any) -> npt.NDArray
 
 def offsets_at(utc: Seconds, zone: str) -> Seconds:
     """Seconds east of UTC that the zone had at UTC moments."""
-    found: Seconds = (
+    seconds: Seconds = (
         pl.DataFrame({"utc": utc}).select(offset_at(pl.col("utc"), zone))["utc"].to_numpy()
     )
-    return found
+    return seconds
 
 
 def offset_at(utc: pl.Expr, zone: str) -> pl.Expr:
