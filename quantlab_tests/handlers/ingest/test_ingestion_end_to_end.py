@@ -239,11 +239,11 @@ def test_a_lake_keeps_to_one_pseudonym_key(tmp_path: Path, together: Path) -> No
     names = messages(first, DAY)["sender_name"].unique().to_list()
     assert people.name("caller_01") in names
     assert set(names) <= {people.name("caller_01"), people.name("renamed")}
-    assert lake("key").pseudonyms is not None
+    assert lake("key").ingestion.pseudonyms is not None
     with pytest.raises(Conflict, match="under the key"):
-        _ = lake("other").pseudonyms
+        _ = lake("other").ingestion.pseudonyms
     with pytest.raises(Conflict, match="under the key"):
-        _ = lake(None).pseudonyms
+        _ = lake(None).ingestion.pseudonyms
     with pytest.raises(Conflict, match="with people's names"):
         check_pseudonym_key(opened(together).store, people.fingerprint)
     for file in (tmp_path / "lake").rglob("*"):
