@@ -51,4 +51,5 @@ def test_no_address_folds_to_none() -> None:
     column = pl.DataFrame({"address": [None, "0XAB"]}, schema={"address": pl.String})
     assert column.select(folded_address(pl.col("address"))).to_series().to_list() == [None, "0xab"]
     query = f"SELECT {folded_address_sql('a')} FROM (SELECT NULL::VARCHAR AS a)"
-    assert duckdb.execute(query).fetchone() == (None,)
+    with duckdb.connect() as connection:
+        assert connection.execute(query).fetchall() == [(None,)]
