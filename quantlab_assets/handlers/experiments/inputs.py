@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from quantlab_assets.domain.artifacts.records import Artifact
@@ -92,7 +93,8 @@ def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInp
 
     Of an address whose candles are all of one network that every call takes, nothing changes.
     """
-    held = candles.select("chain", pl.col("token_address").alias("mint"), "token_chain").unique()
+    runs = _runs(candles)
+    held = runs.drop("rows").unique()
     taken = networks_taken(alerts.select("alert_id", "chain", "mint", "token_chain"), held)
     split = (
         held.group_by("chain", "mint")
@@ -106,7 +108,7 @@ def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInp
     )
     return ResolvedInputs(
         alerts=_told_apart(alerts, taken, split),
-        candles=_cut_apart(candles, taken, split),
+        candles=_cut_apart(candles, runs, taken, split),
         mints=alerts.select("alert_id", "mint"),
         unresolved=frozenset(taken.filter(pl.col("outcome") == AMBIGUOUS)["alert_id"]),
     )
@@ -129,39 +131,55 @@ def _told_apart(alerts: pl.DataFrame, taken: pl.DataFrame, split: pl.DataFrame) 
     )
 
 
-def _cut_apart(candles: pl.DataFrame, taken: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
+def _cut_apart(
+    candles: pl.DataFrame, runs: pl.DataFrame, taken: pl.DataFrame, split: pl.DataFrame
+) -> pl.DataFrame:
     """The candles, those of split addresses with their network in the address, and of these only
     what a call takes."""
     if split.is_empty():
         return candles
-    routes = (
-        taken.join(split, on=["chain", "mint"], how="semi")
-        .filter(pl.col("outcome") == TAKEN)
-        .select(
-            "chain",
-            pl.col("mint").alias("token_address"),
-            "network",
-            pl.format("{}:{}", pl.col("network").fill_null(""), "mint").alias("apart"),
-        )
-        .unique()
-    )
-    of_split = split.rename({"mint": "token_address"})
-    address = ["chain", "token_address"]
-    whole = candles.join(of_split, on=address, how="anti", maintain_order="left")
-    apart = (
-        candles.join(of_split, on=address, how="semi", maintain_order="left")
-        .with_columns(network_of_token().alias("network"))
+    is_taken = taken.filter(pl.col("outcome") == TAKEN).select("chain", "mint", "network").unique()
+    addresses = (
+        runs.with_columns(network_of_token().alias("network"))
         .join(
-            routes,
-            on=[*address, "network"],
-            how="inner",
+            split.with_columns(pl.lit(value=True).alias("is_split")),
+            on=["chain", "mint"],
+            how="left",
+            maintain_order="left",
+        )
+        .join(
+            is_taken.with_columns(pl.lit(value=True).alias("is_taken")),
+            on=["chain", "mint", "network"],
+            how="left",
             nulls_equal=True,
             maintain_order="left",
         )
-        .with_columns(pl.col("apart").alias("token_address"))
-        .select(candles.columns)
+        .select(
+            pl.when(pl.col("is_split").is_null())
+            .then("mint")
+            .when("is_taken")
+            .then(pl.format("{}:{}", pl.col("network").fill_null(""), "mint"))
+        )
+        .to_series()
     )
-    return pl.concat([whole, apart])
+    run_of_row = np.repeat(np.arange(runs.height), runs["rows"].to_numpy())
+    return candles.with_columns(addresses.gather(run_of_row).alias("token_address")).filter(
+        pl.col("token_address").is_not_null()
+    )
+
+
+def _runs(candles: pl.DataFrame) -> pl.DataFrame:
+    """The stretches of rows of one token, in order: chain, mint, token_chain and how many `rows`.
+    Slices hold one token each, so that they are few, and strings are compared run by run."""
+    token = ("chain", "token_address", "token_chain")
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in token)
+    starts = candles.select(begins).to_series().arg_true()
+    return candles[starts].select(
+        "chain",
+        pl.col("token_address").alias("mint"),
+        "token_chain",
+        pl.Series("rows", np.diff(np.append(starts.to_numpy(), candles.height)), pl.Int64),
+    )
 
 
 def check_inputs(alerts: Sequence[Artifact], slices: Sequence[Artifact]) -> None:
