@@ -11,34 +11,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import ValidationFailed
 
-Role = Literal["token", "pair", "other"]
+Role = Literal["token", "pair", "sold", "undecided", "other", "swap"]
+ROLES: Final = get_args(Role)
 
-ADDRESS: Final = r"(?P<address>[0-9A-Za-z]{32,})"
-"""A candidate inside a link: a whole word. A base58 address that a site has put into lower case may
-hold an `l`, which base58 has not; it names a pool all the same."""
-NETWORK: Final = r"(?P<network>[\w-]+)"
+MARK: Final = "\ue000"
+"""Stands in a link's form for each candidate address: links differ, and their forms are few."""
+_NETWORK: Final = r"(?P<network>[\w-]+)"
 
 
 @dataclass(frozen=True, slots=True)
 class LinkRule:
-    """One kind of link. `pattern` has the group `address`, and `network` if the link names it."""
+    """One kind of link, by its host and what follows it, in which `MARK` stands for an address.
+
+    `path` has the group `address` (unless the role is `swap`), and `network` if the link names it.
+    """
 
     role: Role
-    pattern: str
-    names_network: bool
+    host: re.Pattern[str]
+    path: re.Pattern[str]
     network: str | None
 
 
 @dataclass(frozen=True, slots=True)
+class SwapRules:
+    """Names of parameters, in lower case, and the quotes that a bought side may say."""
+
+    bought: tuple[str, ...]
+    sold: tuple[str, ...]
+    network: tuple[str, ...]
+    quotes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """`rules.toml`, checked. Names are normalised by `normal_name`.
 
-    `digest` is `sha256:<hex>` of all of it, which every publication records.
+    `digest` is `sha256:<hex>` of all of it, which every publication records. `network_names` has
+    the names of a network, `network_ids` its chain ids, `network_sites` the hosts of only it.
     """
 
     version: int
@@ -50,8 +64,12 @@ class Rules:
     card_network_patterns: tuple[str, ...]
     price_pattern: str
     market_cap_pattern: str
+    redirects: tuple[str, ...]
+    swaps: SwapRules
     links: tuple[LinkRule, ...]
     network_names: Mapping[str, str]
+    network_ids: Mapping[str, str]
+    network_sites: Mapping[str, str]
     network_families: Mapping[str, str]
 
 
@@ -115,12 +133,20 @@ def _merged_networks(base: list[dict[str, Any]], own: list[dict[str, Any]]) -> l
             raise ValidationFailed(
                 f"alert rules: network {entry['name']} is of family {known['family']}"
             )
-        known["names"] = [*entry["names"], *known["names"]]
+        for plural in ("names", "ids", "sites"):
+            known[plural] = [*entry.get(plural, ()), *known.get(plural, ())]
     return list(networks.values())
 
 
 def _rules_of(data: Mapping[str, Any]) -> Rules:
-    senders, cards, networks = data["senders"], data["cards"], data["networks"]
+    senders, cards, networks, swaps = (
+        data[part] for part in ("senders", "cards", "networks", "swaps")
+    )
+    bot = f"(?:{'|'.join(map(_checked, data['deep_links']['bots']))})"
+
+    def by(plural: str) -> dict[str, str]:
+        return {n.lower(): entry["name"] for entry in networks for n in entry.get(plural, ())}
+
     names = {normal_name(n): entry["name"] for entry in networks for n in entry["names"]}
     return Rules(
         version=data["version"],
@@ -132,21 +158,38 @@ def _rules_of(data: Mapping[str, Any]) -> Rules:
         card_network_patterns=tuple(map(_checked, cards["network_patterns"])),
         price_pattern=_checked(cards["price_pattern"]),
         market_cap_pattern=_checked(cards["market_cap_pattern"]),
-        links=tuple(_link_rule(entry) for entry in data["links"]),
+        redirects=tuple(map(_checked, data["redirects"]["patterns"])),
+        swaps=SwapRules(
+            bought=tuple(swaps["bought"]),
+            sold=tuple(swaps["sold"]),
+            network=tuple(swaps["network"]),
+            quotes=frozenset(swaps["quotes"]),
+        ),
+        links=tuple(_link_rule(entry, bot) for entry in data["links"]),
         network_names=names | {entry["name"]: entry["name"] for entry in networks},
+        network_ids=by("ids"),
+        network_sites=by("sites"),
         network_families={entry["name"]: entry["family"] for entry in networks},
     )
 
 
-def _link_rule(entry: Mapping[str, str]) -> LinkRule:
+def _link_rule(entry: Mapping[str, str], bot: str) -> LinkRule:
     role = entry["role"]
-    if role not in ("token", "pair", "other"):
-        raise ValidationFailed(f"alert rules: link role {role!r} is not token, pair or other")
-    path = entry["path"].replace("{address}", ADDRESS).replace("{network}", NETWORK)
+    if role not in ROLES:
+        raise ValidationFailed(f"alert rules: link role {role!r} is not {', '.join(ROLES)}")
+    path = entry["path"]
+    if role != "swap" and path.count("{address}") != 1:
+        raise ValidationFailed(f"alert rules: the path {path!r} has not one {{address}}")
+    for macro, pattern in (
+        ("{address}", f"(?P<address>{MARK})"),
+        ("{network}", _NETWORK),
+        ("{bot}", bot),
+    ):
+        path = path.replace(macro, pattern)
     return LinkRule(
         role=role,  # type: ignore[arg-type]
-        pattern=_checked(rf"^(?i:(?:https?://)?(?:www\.)?{entry['host']}){path}"),
-        names_network="{network}" in entry["path"],
+        host=re.compile(entry["host"], re.IGNORECASE),
+        path=re.compile(path, re.IGNORECASE),
         network=entry.get("network"),
     )
 

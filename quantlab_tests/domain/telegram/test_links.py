@@ -1,4 +1,10 @@
-"""Which links name a token, which a pool, and which network they tell."""
+"""Which links name a token, which a pool, and which network they tell.
+
+`golden_links.csv` has a link of every known form, with `SOLANA` or `EVM` for the address.
+"""
+
+import csv
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -6,12 +12,35 @@ import pytest
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.links import classify, outside_urls, separated, urls_in
 from quantlab_assets.domain.telegram.rules import load_rules, parse_rules
-from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, POOL, only
+from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL, only
 
 
 def classified(url: str) -> tuple[str, str, str | None]:
     row = only(classify(pl.Series([url]), load_rules()))
     return row["role"], row["raw"], row["network"]
+
+
+with Path(__file__).with_name("golden_links.csv").open(encoding="utf-8", newline="") as file:
+    GOLDEN = [(row["link"], row["role"], row["network"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("form", "role", "network"), GOLDEN)
+def test_a_link_of_every_known_form_says_what_the_table_says(
+    form: str, role: str, network: str
+) -> None:
+    address = MINT if "SOLANA" in form else EVM
+    found, raw, told = classified(form.replace("SOLANA", MINT).replace("EVM", EVM))
+    family = "solana" if address == MINT else ""
+    assert (found, raw, told or family) == (role, address, network)
+
+
+def test_a_swap_names_what_is_bought_whichever_side_stands_first() -> None:
+    for sides in (f"outputMint={MINT}&inputMint={OTHER_MINT}", f"in={POOL}&buy={MINT}&sell=SOL"):
+        assert classified(f"https://jup.ag/swap?{sides}")[:2] == ("token", MINT)
+
+
+def test_a_link_that_names_two_networks_tells_none() -> None:
+    assert classified(f"https://unheard-of.example/bsc/base/{EVM}")[2] is None
 
 
 @pytest.mark.parametrize(
@@ -65,9 +94,9 @@ def test_a_pair_link_names_a_pool(url: str) -> None:
     [
         (f"https://www.defined.fi/wallet/{MINT}?utm_source=x", "other"),
         (f"https://solscan.io/tx/{MINT}", "other"),
-        (f"https://bscscan.com/address/{EVM}", "unknown"),
-        (f"https://solscan.io/account/{MINT}", "unknown"),
-        (f"https://x.com/search?q={MINT}", "unknown"),
+        (f"https://bscscan.com/address/{EVM}", "undecided"),
+        (f"https://solscan.io/account/{MINT}", "undecided"),
+        (f"https://x.com/search?maker={MINT}", "undecided"),
     ],
 )
 def test_other_links_name_no_token(url: str, role: str) -> None:
@@ -127,6 +156,43 @@ def test_a_link_without_a_scheme_may_stand_right_behind_other_scripts(before: st
         text.select(urls_in(pl.col("t")).alias("in"), outside_urls(pl.col("t")).alias("out"))
     )
     assert row == {"in": [f"dexscreener.com/solana/{POOL}"], "out": f"{before} "}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://x.com/a/status/1，CA：{}",
+        "https://x.com/a（{}）",
+        "chart https://dexscreener.com/solana/pool|CA:{}",
+        "https://t.me/group|{}|",
+        "(https://t.me/group){}",
+        "[chart](https://t.me/group){}",
+        "{{https://t.me/group}}{}",
+        "https://t.me/group。{}",
+        "https://t.me/group合约{}",
+        "推特：https://x.com/abc合约：{}",
+        "https://x.com/あ{}",
+        "https://x.com/지갑{}",
+        "https://t.me/groupКонтракт:{}",
+        "x.com/foo/CA:{}",
+        "https://t.me/group/Contract:{}",
+        "x.com/foo🔥{}",
+    ],
+)
+@pytest.mark.parametrize("address", [MINT, EVM])
+def test_a_link_ends_before_what_is_glued_to_it(text: str, address: str) -> None:
+    row = only(
+        pl.select(separated(pl.lit(text.format(address))).alias("t")).select(
+            urls_in(pl.col("t")).alias("urls"), outside_urls(pl.col("t")).alias("rest")
+        )
+    )
+    assert address in row["rest"]
+    assert len(row["urls"]) == 1
+
+
+def test_a_link_keeps_the_brackets_it_holds_both_sides_of() -> None:
+    url = "https://en.wikipedia.org/wiki/Pump_(disambiguation)/x"
+    assert pl.select(urls_in(pl.lit(f"({url})"))).item().to_list() == [url]
 
 
 def test_rules_that_are_wrong_are_refused_with_one_line() -> None:

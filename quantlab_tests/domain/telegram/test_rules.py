@@ -48,7 +48,8 @@ def test_a_network_gains_names_or_is_added() -> None:
         ("senders = [", "TOMLDecodeError"),
         ("[cards]\nprice_pattern = '('", "error"),
         ("[[networks]]\nname = 'bsc'\nfamily = 'solana'\nnames = []", "of family evm"),
-        ("[[links]]\nrole = 'x'\nhost = 'a'\npath = '/'", "not token, pair or other"),
+        ("[[links]]\nrole = 'x'\nhost = 'a'\npath = '/'", "role 'x' is not token, pair,"),
+        ("[[links]]\nrole = 'pair'\nhost = 'a'\npath = '/'", "has not one {address}"),
     ],
 )
 def test_a_mistake_is_named(own: str, said: str) -> None:

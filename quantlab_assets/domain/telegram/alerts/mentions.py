@@ -13,7 +13,7 @@ from quantlab_assets.domain.tokens import network_names as networks
 
 def mentions_of(versions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Every candidate address of the versions: where it stands (`role` text, token, pair, other or
-    unknown) and what it is."""
+    undecided) and what it is."""
     in_text = (
         versions.select(
             "v",

@@ -19,7 +19,9 @@ def quarantine_of(
     broken = mentions.filter(
         pl.col("error_code").is_not_null() & pl.col("role").is_in(["text", "token"])
     ).select(*MESSAGE, text, "error_code", "error_reason")
-    vague = mentions.filter((pl.col("role") == "unknown") & pl.col("address").is_not_null()).select(
+    vague = mentions.filter(
+        (pl.col("role") == "undecided") & pl.col("address").is_not_null()
+    ).select(
         *MESSAGE,
         text,
         pl.lit("ambiguous_address").alias("error_code"),
