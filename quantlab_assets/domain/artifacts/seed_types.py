@@ -5,13 +5,15 @@ float64. Their value rules are in `value_rules`; what declares a type is in `typ
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.type import ArtifactType, Upgrade
-from quantlab_assets.domain.telegram.callers import caller_key
 from quantlab_assets.domain.telegram.chats import chat_bucket
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TS = pa.timestamp("us", tz="UTC")
 
@@ -58,8 +60,23 @@ def _bucket_key(fields: Mapping[str, str]) -> str:
     return f"day={fields['day']}/bucket={chat_bucket(int(fields['chat']))}"
 
 
-def _caller_of_alert() -> pl.Expr:
+def _basis_of_alert() -> "pl.Expr":
+    """How the time of a call is known, in rows that were written before that was kept."""
+    import polars as pl
+
+    return (
+        pl.when(pl.col("mint_source") == "bot_reply")
+        .then(pl.lit("bot_reply"))
+        .when(pl.col("known_ts_utc") == pl.col("alert_ts_utc"))
+        .then(pl.lit("posted"))
+        .otherwise(pl.lit("unproven_edit"))
+    )
+
+
+def _caller_of_alert() -> "pl.Expr":
     """The key of a caller in rows that were written before callers had keys."""
+    from quantlab_assets.domain.telegram.callers import caller_key
+
     return caller_key("caller_id", "alert_chat_id", "caller_name_norm")
 
 
@@ -124,12 +141,8 @@ ALERTS = _type(
         _ALERTS_1,
         columns={
             # What an edit proved was not kept then.
-            "known_basis": pl.when(pl.col("mint_source") == "bot_reply")
-            .then(pl.lit("bot_reply"))
-            .when(pl.col("known_ts_utc") == pl.col("alert_ts_utc"))
-            .then(pl.lit("posted"))
-            .otherwise(pl.lit("unproven_edit")),
-            "caller_key": _caller_of_alert(),
+            "known_basis": _basis_of_alert,
+            "caller_key": _caller_of_alert,
             "author": None,
         },
     ),
@@ -159,7 +172,7 @@ ALERT_EVENTS = _type(
     dictionary="event_kind ingest_source chain caller_key caller_name caller_name_norm mint_source"
     " bot_name",
     description="Every observation of a call: the call itself, bot replies to it, edits of it.",
-    upgrade=Upgrade(_ALERT_EVENTS_1, columns={"caller_key": _caller_of_alert()}),
+    upgrade=Upgrade(_ALERT_EVENTS_1, columns={"caller_key": _caller_of_alert}),
 )
 ALERTS_QUARANTINE = _type(
     "alerts_quarantine",

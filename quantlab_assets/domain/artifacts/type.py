@@ -78,15 +78,15 @@ class Upgrade:
 
     A column is taken over under its name, unless it is `renamed` (old name to new) or `dropped`.
     One that is new, or whose Arrow type or nullability is another, is in `columns`: null (None), or
-    a Polars expression over the earlier columns. An expression looks at its own row only, and a row
-    stays one row.
+    a Polars expression over the earlier columns, or what gives one once it is needed, so that
+    declaring it loads no Polars. An expression looks at its own row only, and a row stays one row.
 
     `new_key` gives the key under which the data of an earlier key is by now, from the earlier key's
     fields; without it, data stays under its key if the newer version has keys of that form.
     """
 
     earlier: "ArtifactType"
-    columns: "Mapping[str, pl.Expr | None]" = field(default_factory=dict)
+    columns: "Mapping[str, pl.Expr | Callable[[], pl.Expr] | None]" = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     new_key: Callable[[Mapping[str, str]], str] | None = None

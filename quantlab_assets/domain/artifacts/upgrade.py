@@ -99,7 +99,7 @@ def _step(rows: pl.LazyFrame, newer: ArtifactType) -> pl.LazyFrame:
         elif (rule := upgrade.columns[name]) is None:
             made.append(pl.lit(None, dtype=dtype).alias(name))
         else:
-            made.append(rule.alias(name))
+            made.append((rule() if callable(rule) else rule).alias(name))
     return rows.with_columns(made).select(newer.schema.names)
 
 

@@ -15,6 +15,7 @@ from quantlab_assets.domain.artifacts.seed_types import (
     TELEGRAM_MESSAGES,
 )
 from quantlab_assets.domain.artifacts.type import ArtifactType
+from quantlab_assets.domain.artifacts.upgrade import check_upgrades
 from quantlab_assets.domain.errors import NotFound, ValidationFailed
 
 SOLANA = "So11111111111111111111111111111111111111112"
@@ -212,3 +213,8 @@ def test_types_are_loaded_when_one_is_asked_for() -> None:
     assert registry.get("alerts_v1") is ALERTS
     assert list(registry) == [ALERTS]
     assert loads == [1]
+
+
+@pytest.mark.parametrize("artifact_type", SEED_TYPES, ids=lambda kind: kind.name)
+def test_the_upgrades_of_every_type_give_what_it_declares(artifact_type: ArtifactType) -> None:
+    check_upgrades(artifact_type)
