@@ -131,7 +131,7 @@ def litter(folder: Path) -> list[Path]:
 
 KILLED = """
 import sys, time
-from quantlab_assets.adapters.duckdb import projections as module
+from quantlab_assets.adapters.duckdb import build as module
 from quantlab_assets.cli.main import main
 
 def stop(*_, **__):

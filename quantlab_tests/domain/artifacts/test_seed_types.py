@@ -103,7 +103,7 @@ def test_a_hostile_or_malformed_key_is_refused(artifact_type: ArtifactType, key:
 
 
 KEYS = [
-    "chat=-1001234567890/day=2025-05-01",
+    "day=2025-05-01/bucket=a",
     "day=2025-05-01/chain=evm",
     "day=unknown/source=0123456789abcdef",
     f"token={SOLANA}/{WINDOW}",
