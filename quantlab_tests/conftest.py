@@ -7,9 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from quantlab_tests.handlers.experiments.lab import Lab
 
 # A deadline judges how busy the machine is.
 settings.register_profile("quantlab", settings(deadline=None))
@@ -68,6 +72,14 @@ def run_quantlab(
     )
 
 
+def without_settings() -> dict[str, str]:
+    """The environment of somebody who has set nothing."""
+    dropped = ("QUANTLAB_", "DAGSTER_", "ARTIFACT", "PROJECTION_", "EXPERIMENT_", "PYTHONWARNINGS")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept
+
+
 @pytest.fixture
 def quantlab(tmp_path: Path) -> Quantlab:
     """`quantlab(*arguments)` in an empty folder of the test's own."""
@@ -106,3 +118,11 @@ def demo_answer(demo_lake: Path) -> dict[str, object]:
     """What `quantlab demo --format json` printed when it made `demo_lake`."""
     answer: dict[str, object] = json.loads((demo_lake.parent / "answer.json").read_text("utf-8"))
     return answer
+
+
+@pytest.fixture(params=["in memory", "in files"])
+def each_lab(request: pytest.FixtureRequest, tmp_path: Path) -> "Lab":
+    """A store, a ledger and projections: the ones in memory, and the real ones."""
+    from quantlab_tests.handlers.experiments.lab import memory_lab, real_lab
+
+    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)

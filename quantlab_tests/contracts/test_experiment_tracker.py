@@ -1,7 +1,6 @@
 """What every `ExperimentTracker` does, in memory or in the manifest database."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,10 +28,8 @@ from quantlab_tests.handlers.experiments.lab import (
     Call,
     Lab,
     line,
-    memory_lab,
     publish_alerts,
     publish_candles,
-    real_lab,
 )
 
 ROADS: dict[ExperimentStatus, tuple[ExperimentStatus, ...]] = {
@@ -45,9 +42,9 @@ ROADS: dict[ExperimentStatus, tuple[ExperimentStatus, ...]] = {
 """How an experiment comes to each status."""
 
 
-@pytest.fixture(params=["in memory", "manifest"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab(each_lab: Lab) -> Lab:
+    return each_lab
 
 
 @pytest.fixture

@@ -31,9 +31,9 @@ from quantlab_tests.handlers.experiments.lab import (
 )
 
 
-@pytest.fixture(params=["in memory", "DuckDB"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab(each_lab: Lab) -> Lab:
+    return each_lab
 
 
 def candles(lab: Lab) -> tuple[str, ...]:
@@ -231,7 +231,7 @@ def test_tables_hold_rows_of_every_version_as_the_newest(
     request: pytest.FixtureRequest, tmp_path: Path, lab: Lab
 ) -> None:
     types = TypeRegistry([MARKS_3])
-    in_memory = request.node.callspec.params["lab"] == "in memory"
+    in_memory = request.node.callspec.params["each_lab"] == "in memory"
     lab = memory_lab(types) if in_memory else real_lab(tmp_path / "marks", types)
     rows = [(0, "Zoe", 4), (1, "Ann", None)]
     first, second, third = (

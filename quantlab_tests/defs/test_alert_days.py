@@ -10,7 +10,7 @@ from quantlab_assets.definitions import build_defs
 from quantlab_assets.defs.assets import alerts
 from quantlab_assets.domain.artifacts.records import LineageInput
 from quantlab_assets.domain.errors import IntegrityError, NotFound
-from quantlab_tests.defs.test_sensors import Watched, export, say
+from quantlab_tests.defs.watched import Watched, export, say
 from quantlab_tests.domain.telegram.alerts.chat_log import MINT, OTHER_MINT
 
 DAYS = ("2025-11-03", "2025-11-04", "2025-11-05", "2025-11-06")

@@ -28,7 +28,7 @@ from quantlab_assets.handlers.data_quality import (
     quarantine_share,
 )
 from quantlab_assets.handlers.publish_partition import publish_partition
-from quantlab_tests.defs.test_sensors import FIRST, LATER, export
+from quantlab_tests.defs.watched import FIRST, LATER, export
 from quantlab_tests.domain.telegram.alerts.chat_log import MINT
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 

@@ -6,7 +6,6 @@ quantlab_tests.defs.test_definitions`.
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import dagster as dg
 
 from quantlab_assets.definitions import build_defs
 from quantlab_assets.domain.assets import ASSETS
+from quantlab_tests.conftest import ROOT, without_settings
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def described() -> dict[str, dict[str, Any]]:
@@ -155,16 +154,6 @@ def test_validating_the_definitions_prints_no_warning():
     ours = [line for line in output.splitlines() if "SupersessionWarning" not in line]
     assert "warning" not in "\n".join(ours).lower(), output
     assert "All code locations passed validation" in output
-
-
-def without_settings() -> dict[str, str]:
-    """The environment of somebody who has set nothing."""
-    import os
-
-    dropped = ("QUANTLAB_", "DAGSTER_", "ARTIFACT", "PROJECTION_", "EXPERIMENT_", "PYTHONWARNINGS")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    return kept
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from quantlab_assets.domain.artifacts.seed_types import COVERAGE_GAPS
 from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_assets.lake import open_lake
 from quantlab_assets.settings import Settings
-from quantlab_tests.defs.test_definitions import ROOT
+from quantlab_tests.conftest import ROOT
 
 DAY = "2025-11-07"
 

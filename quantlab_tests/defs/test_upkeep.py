@@ -23,11 +23,12 @@ from quantlab_tests.handlers.experiments.lab import (
     T0,
     Call,
     Lab,
+    create,
+    execute,
     line,
     publish_alerts,
     publish_candles,
 )
-from quantlab_tests.handlers.experiments.test_execute import create, execute
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from quantlab_tests.defs.test_definitions import ROOT, without_settings
+from quantlab_tests.conftest import ROOT, without_settings
 
 STOP_S = 30
 

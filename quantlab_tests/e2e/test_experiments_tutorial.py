@@ -15,7 +15,7 @@ import pytest
 
 from quantlab_assets import Strategy, open_lake
 from quantlab_assets.cli.main import main
-from quantlab_tests.architecture.test_startup import outcome
+from quantlab_tests.architecture.startup import outcome
 from quantlab_tests.conftest import ROOT, Quantlab
 
 PAGE = ROOT / "docs" / "experiments.md"

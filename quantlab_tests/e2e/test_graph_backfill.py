@@ -16,7 +16,7 @@ from quantlab_assets import open_lake
 from quantlab_assets.definitions import build_defs
 from quantlab_assets.sample import sample_path
 from quantlab_assets.settings import Settings
-from quantlab_tests.defs.test_definitions import ROOT, without_settings
+from quantlab_tests.conftest import ROOT, without_settings
 from quantlab_tests.e2e.dagster_daemon import running_daemon
 
 FIRST, LAST = "2025-11-01", "2025-11-09"

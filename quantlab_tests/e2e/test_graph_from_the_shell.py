@@ -8,7 +8,7 @@ import pytest
 
 from quantlab_assets import open_lake
 from quantlab_assets.sample import sample_path
-from quantlab_tests.defs.test_definitions import ROOT, without_settings
+from quantlab_tests.conftest import ROOT, without_settings
 
 DAILY = (
     "telegram_messages,alerts,alert_events,alerts_quarantine,ohlcv_slices,"

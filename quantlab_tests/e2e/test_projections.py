@@ -24,7 +24,7 @@ from quantlab_assets.ports.projection_builder import (
     ProjectionRequest,
     ProjectionTable,
 )
-from quantlab_tests.architecture.test_startup import outcome
+from quantlab_tests.architecture.startup import outcome
 from quantlab_tests.conftest import LAKE_VARIABLES, ROOT
 
 PAGE = (ROOT / "docs" / "projections.md").read_text(encoding="utf-8")

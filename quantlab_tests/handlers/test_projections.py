@@ -24,16 +24,15 @@ from quantlab_tests.handlers.experiments.lab import (
     Call,
     Lab,
     line,
-    memory_lab,
     publish_alerts,
     publish_candles,
     real_lab,
 )
 
 
-@pytest.fixture(params=["in memory", "DuckDB"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab(each_lab: Lab) -> Lab:
+    return each_lab
 
 
 def test_the_research_projection_holds_all_that_is_active(lab: Lab) -> None:

@@ -22,7 +22,7 @@ from quantlab_assets.sample import sample_path
 from quantlab_assets.settings import Settings
 from quantlab_tests.adapters.telegram.html.pages import Html, write
 from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT
-from quantlab_tests.handlers.ingest.test_ingestion_end_to_end import ingest
+from quantlab_tests.handlers.ingest.without_dagster import ingest
 
 Run = Callable[..., Any]
 NOON = int(datetime(2025, 11, 7, 12, tzinfo=UTC).timestamp())

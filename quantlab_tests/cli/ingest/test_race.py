@@ -14,9 +14,9 @@ from quantlab_assets.cli.ingest.telegram import materialise_days
 from quantlab_assets.defs.assets import alerts
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.lake import Lake
-from quantlab_tests.defs.test_sensors import export, say
+from quantlab_tests.defs.watched import export, say
 from quantlab_tests.domain.telegram.alerts.chat_log import MINT, OTHER_MINT
-from quantlab_tests.handlers.ingest.test_ingestion_end_to_end import ingest
+from quantlab_tests.handlers.ingest.without_dagster import ingest
 
 DAY = date(2025, 11, 7)
 NEXT = DAY + timedelta(days=1)

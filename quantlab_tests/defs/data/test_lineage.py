@@ -17,8 +17,8 @@ from quantlab_assets.domain.artifacts.records import (
 )
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import QuantlabError, StoreUnavailable, ValidationFailed
+from quantlab_tests.conftest import ROOT, without_settings
 from quantlab_tests.defs.data.toy_graph import PARTITIONED, TEXTS, Toy, quarantine
-from quantlab_tests.defs.test_definitions import ROOT, without_settings
 
 RANGE = ("2025-11-01", "2025-11-05")
 

@@ -16,11 +16,15 @@ from quantlab_assets.adapters.manifest.projection_requests import ManifestReques
 from quantlab_assets.domain.artifacts.records import Provenance, PublishRequest
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
+from quantlab_assets.domain.experiments.records import ExperimentRecord
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit
 from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.tokens.token import Token
+from quantlab_assets.handlers.experiments.create import create_experiment
+from quantlab_assets.handlers.experiments.execute import ExecutedExperiment, execute_experiment
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.projection_builder import ProjectionBuilder
+from quantlab_assets.simulation import engine_version
 from quantlab_tests.in_memory.artifact_store import InMemoryArtifactStore
 from quantlab_tests.in_memory.experiment_tracker import InMemoryTracker
 from quantlab_tests.in_memory.projection_builder import InMemoryProjections
@@ -172,3 +176,36 @@ def line(first: float, last: float, count: int = 60) -> list[float]:
     """Closes that go evenly from `first` to `last`."""
     step = (last - first) / (count - 1)
     return [first + step * i for i in range(count)]
+
+
+def create(lab: Lab, **changes: Any) -> ExperimentRecord:
+    asked: dict[str, Any] = {
+        "name": "test",
+        "strategy": DOUBLE_OR_NOTHING,
+        "alerts": "all",
+        "slices": "auto",
+        "engine_version": engine_version(),
+        **changes,
+    }
+    return create_experiment(lab.store, lab.tracker, **asked)[0]
+
+
+def execute(lab: Lab, record: ExperimentRecord, **options: Any) -> ExecutedExperiment:
+    return execute_experiment(
+        lab.store,
+        lab.projections,
+        lab.tracker,
+        record.experiment_id,
+        provenance=PROVENANCE,
+        **options,
+    )
+
+
+def one_win_one_loss(lab: Lab) -> tuple[str, str, str]:
+    """A call that doubles, one that is cut in half: alerts and the two slices."""
+    alerts = publish_alerts(lab.store, Call(RUNNER, T0), Call(DUD, T0, message=2))
+    return (
+        alerts,
+        publish_candles(lab.store, RUNNER, line(1, 3)),
+        publish_candles(lab.store, DUD, line(1, 0.1)),
+    )

@@ -15,8 +15,7 @@ from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.handlers.experiments.execute import RESULT_TYPES
 from quantlab_assets.handlers.experiments.reproduce import reproduce_experiment
 from quantlab_tests.conftest import ROOT
-from quantlab_tests.handlers.experiments.lab import Lab, real_lab
-from quantlab_tests.handlers.experiments.test_execute import create, execute, one_win_one_loss
+from quantlab_tests.handlers.experiments.lab import Lab, create, execute, one_win_one_loss, real_lab
 
 PYTHONPATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 

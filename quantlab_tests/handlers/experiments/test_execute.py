@@ -14,9 +14,8 @@ from quantlab_assets.domain.errors import (
     NotFound,
     ValidationFailed,
 )
-from quantlab_assets.domain.experiments.records import AlertFilters, ExperimentRecord
+from quantlab_assets.domain.experiments.records import AlertFilters
 from quantlab_assets.domain.experiments.strategy import Exit
-from quantlab_assets.handlers.experiments.create import create_experiment
 from quantlab_assets.handlers.experiments.dead_runs import settle_dead_runs
 from quantlab_assets.handlers.experiments.execute import (
     RESULT_TYPES,
@@ -35,8 +34,11 @@ from quantlab_tests.handlers.experiments.lab import (
     T0,
     Call,
     Lab,
+    create,
+    execute,
     line,
     memory_lab,
+    one_win_one_loss,
     publish_alerts,
     publish_candles,
     real_lab,
@@ -48,47 +50,9 @@ def lab() -> Lab:
     return memory_lab()
 
 
-@pytest.fixture(params=["in memory", "files"])
-def each_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
-
-
-def create(lab: Lab, **changes: Any) -> ExperimentRecord:
-    asked: dict[str, Any] = {
-        "name": "test",
-        "strategy": DOUBLE_OR_NOTHING,
-        "alerts": "all",
-        "slices": "auto",
-        "engine_version": engine_version(),
-        **changes,
-    }
-    return create_experiment(lab.store, lab.tracker, **asked)[0]
-
-
-def execute(lab: Lab, record: ExperimentRecord, **options: Any) -> ExecutedExperiment:
-    return execute_experiment(
-        lab.store,
-        lab.projections,
-        lab.tracker,
-        record.experiment_id,
-        provenance=PROVENANCE,
-        **options,
-    )
-
-
 def output(lab: Lab, executed: ExecutedExperiment, part: str) -> pl.DataFrame:
     table = lab.store.open(executed.record.outputs[part]).to_table()
     return pl.DataFrame(pl.from_arrow(table))
-
-
-def one_win_one_loss(lab: Lab) -> tuple[str, str, str]:
-    """A call that doubles, one that is cut in half: alerts and the two slices."""
-    alerts = publish_alerts(lab.store, Call(RUNNER, T0), Call(DUD, T0, message=2))
-    return (
-        alerts,
-        publish_candles(lab.store, RUNNER, line(1, 3)),
-        publish_candles(lab.store, DUD, line(1, 0.1)),
-    )
 
 
 def ambiguous(lab: Lab) -> None:

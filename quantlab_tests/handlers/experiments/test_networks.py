@@ -22,12 +22,14 @@ from quantlab_tests.handlers.experiments.lab import (
     Call,
     Lab,
     alerts_table,
+    create,
+    execute,
     line,
     memory_lab,
     publish_alerts,
     publish_candles,
 )
-from quantlab_tests.handlers.experiments.test_execute import create, execute, output
+from quantlab_tests.handlers.experiments.test_execute import output
 
 NETWORKS = (None, "bsc", "base", "ethereum")
 HORIZON_H = 1

@@ -19,18 +19,19 @@ from quantlab_tests.handlers.experiments.lab import (
     T0,
     Call,
     Lab,
+    create,
+    execute,
     line,
-    memory_lab,
+    one_win_one_loss,
     publish_alerts,
     publish_candles,
     real_lab,
 )
-from quantlab_tests.handlers.experiments.test_execute import create, execute, one_win_one_loss
 
 
-@pytest.fixture(params=["in memory", "files"])
-def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
-    return memory_lab() if request.param == "in memory" else real_lab(tmp_path)
+@pytest.fixture
+def lab(each_lab: Lab) -> Lab:
+    return each_lab
 
 
 def done(lab: Lab) -> str:

@@ -11,8 +11,7 @@ import pytest
 
 from quantlab_assets.simulation import engine_version
 from quantlab_tests.conftest import ROOT
-from quantlab_tests.handlers.experiments.lab import real_lab
-from quantlab_tests.handlers.experiments.test_execute import create, execute, one_win_one_loss
+from quantlab_tests.handlers.experiments.lab import create, execute, one_win_one_loss, real_lab
 
 REPRODUCE = """
 import sys

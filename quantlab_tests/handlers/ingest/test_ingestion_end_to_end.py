@@ -4,12 +4,11 @@ processes in which they come, the lake holds the same artifacts in the end."""
 import json
 import multiprocessing
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from quantlab_assets import open_lake
@@ -17,16 +16,14 @@ from quantlab_assets.domain.artifacts.records import PartitionRef
 from quantlab_assets.domain.errors import Conflict
 from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.handlers.ingest.alerts import alerts_of_days
 from quantlab_assets.handlers.ingest.messages import check_pseudonym_key, messages_of_day
-from quantlab_assets.handlers.publish_partition import PublishedPartition, publish_partition
+from quantlab_assets.handlers.publish_partition import publish_partition
 from quantlab_assets.lake import Lake
 from quantlab_assets.lake.provenance import provenance_of
 from quantlab_assets.settings import Settings
 from quantlab_tests.domain.telegram.alerts.chat_log import EVM, MINT, OTHER_MINT, POOL
+from quantlab_tests.handlers.ingest.without_dagster import DAY, ingest, messages
 
-DAY = date(2025, 11, 7)
-DAYS = (DAY, DAY + timedelta(days=1))
 YEAR = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
 MIDNIGHT = int(datetime(2025, 11, 8, tzinfo=UTC).timestamp())
 
@@ -65,37 +62,6 @@ def put(lake: Path, names: Sequence[str]) -> None:
     for name in names:
         text = json.dumps({"name": "group", "id": 77, "messages": EXPORTS[name]})
         (inbox / f"{name}.json").write_text(text)
-
-
-def ingest(lake: Lake, days: Sequence[date] = DAYS) -> list[PublishedPartition]:
-    """What the graph does for the days, without Dagster."""
-    source = lake.ingestion.exports()
-    publish = partial(publish_partition, lake.store, inputs=tuple, provenance=provenance_of("test"))
-    published = [
-        publish(
-            PartitionRef("telegram_messages", day.isoformat()),
-            messages_of_day(source, day, lake.ingestion.rules),
-        )
-        for day in days
-    ]
-    for day in days:
-        both = pl.concat([messages(lake, day), messages(lake, day + timedelta(days=1))])
-        found = alerts_of_days([day], both, lake.ingestion.rules)[day]
-        for asset, extracted in (
-            ("alerts", found.alerts),
-            ("alert_events", found.events),
-            ("alerts_quarantine", found.quarantine),
-        ):
-            published.append(publish(PartitionRef(asset, day.isoformat()), extracted))
-    return published
-
-
-def messages(lake: Lake, day: date) -> pl.DataFrame:
-    heads = lake.store.get_heads("telegram_messages", [day.isoformat()])[day.isoformat()] or ()
-    ids = sorted(artifact.artifact_id for artifact in heads)
-    if not ids:
-        return pl.DataFrame(lake.types.get("telegram_messages").empty())
-    return pl.DataFrame(lake.store.open_many(ids, verify=True).to_table())
 
 
 def opened(folder: Path) -> Lake:
