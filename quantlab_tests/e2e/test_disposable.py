@@ -23,7 +23,7 @@ def test_every_duckdb_file_can_be_deleted_and_nothing_is_lost(
     folder = tmp_path / "lake"
     shutil.copytree(demo_lake, folder)
     before = known(folder)
-    assert before["alerts"].height == 30
+    assert before["alerts"].height == 29
 
     files = sorted(folder.rglob("*.duckdb"))
     for file in files:

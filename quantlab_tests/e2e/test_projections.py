@@ -161,7 +161,7 @@ def test_a_build_that_is_killed_leaves_the_old_file_and_after_gc_nothing_else(
     assert [path for path in (own / "cache" / ".building").rglob("*") if path.is_file()]
 
     assert contents(own / "cache" / "research.duckdb") == before
-    assert open_lake(own).sql("SELECT count(*) AS n FROM alerts")["n"].to_list() == [30]
+    assert open_lake(own).sql("SELECT count(*) AS n FROM alerts")["n"].to_list() == [29]
     assert main(["--lake", str(own), "artifacts", "gc", "--yes"]) == 0
     assert litter(own) == []
 
@@ -180,7 +180,7 @@ def keep_asking(folder: Path, mark: str, until: float) -> int:
     asked = 0
     while time.time() < until or asked == 0:
         with lake.projections.connect("research") as connection:
-            for table, rows in (("alerts", 30), ("ohlcv", 522), ("experiment_trades", 6)):
+            for table, rows in (("alerts", 29), ("ohlcv", 522), ("experiment_trades", 6)):
                 found = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
                 assert found == [(rows,)], (table, found)
         asked += 1
@@ -258,7 +258,7 @@ def test_tags_and_keys_are_values_and_nothing_else(text: str, own: Path) -> None
         table = ProjectionTable("calls", "alerts_v1", selector=selector)
         built = lake.projections.build(ProjectionRequest((table,), "mine"))
         assert dict(built.rows) == {"calls": 0}
-    assert lake.sql("SELECT count(*) AS n FROM alerts")["n"].to_list() == [30]
+    assert lake.sql("SELECT count(*) AS n FROM alerts")["n"].to_list() == [29]
 
 
 def test_every_command_works_after_every_duckdb_file_is_deleted(

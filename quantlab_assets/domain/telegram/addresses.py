@@ -113,8 +113,6 @@ def _judge_evm(raw: str) -> Judgement:
         if len(digits) < 64:
             return _refused("invalid_mint_address", f"{shown}: {len(digits)} hex digits, not 40")
         return Judgement()
-    if set(digits) == {"0"}:
-        return _refused("zero_address", f"{shown}: the zero address is no token")
     letters = [c for c in digits if c.isalpha()]
     mixed = any(c.isupper() for c in letters) and any(c.islower() for c in letters)
     if mixed and eip55(raw)[2:] != digits:
@@ -129,9 +127,7 @@ def _judge_solana(raw: str) -> Judgement:
     if len(raw) > 100:
         return Judgement()
     size = len(base58.b58decode(raw))
-    if size == 32 and set(raw) == {"1"}:
-        return _refused("zero_address", f"{shown}: the system program is no token")
-    cased = raw != raw.lower() and raw != raw.upper()
+    cased = (raw != raw.lower() and raw != raw.upper()) or set(raw) == {"1"}
     if size == 32 and len(raw) <= 44 and cased:
         return Judgement(chain="solana", address=raw)
     if size == _SIGNATURE_BYTES or not (

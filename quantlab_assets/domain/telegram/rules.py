@@ -7,7 +7,7 @@ import hashlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,9 +15,13 @@ from typing import Any, Final, Literal, get_args
 
 from quantlab_assets.domain.artifacts.identity import canonical_json
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.tokens.token import fold_address
 
 Role = Literal["token", "pair", "sold", "undecided", "other", "swap"]
 ROLES: Final = get_args(Role)
+
+NO_TOKEN_REASONS: Final = ("quote_token", "program")
+"""Why an address is no token to call; a message with nothing better is ignored for the first."""
 
 MARK: Final = "\ue000"
 """Stands in a link's form for each candidate address: links differ, and their forms are few."""
@@ -51,8 +55,9 @@ class SwapRules:
 class Rules:
     """`rules.toml`, checked. Names are normalised by `normal_name`.
 
-    `digest` is `sha256:<hex>` of all of it, which every publication records. `network_names` has
-    the names of a network, `network_ids` its chain ids, `network_sites` the hosts of only it.
+    `digest` is `sha256:<hex>` of all of it, which every publication records. `no_tokens` has the
+    reason by folded address; `network_names` the names of a network, `network_ids` its chain ids,
+    `network_sites` the hosts of only it.
     """
 
     version: int
@@ -67,6 +72,7 @@ class Rules:
     redirects: tuple[str, ...]
     swaps: SwapRules
     links: tuple[LinkRule, ...]
+    no_tokens: Mapping[str, str]
     network_names: Mapping[str, str]
     network_ids: Mapping[str, str]
     network_sites: Mapping[str, str]
@@ -166,11 +172,21 @@ def _rules_of(data: Mapping[str, Any]) -> Rules:
             quotes=frozenset(swaps["quotes"]),
         ),
         links=tuple(_link_rule(entry, bot) for entry in data["links"]),
+        no_tokens=dict(_no_tokens(data["no_tokens"])),
         network_names=names | {entry["name"]: entry["name"] for entry in networks},
         network_ids=by("ids"),
         network_sites=by("sites"),
         network_families={entry["name"]: entry["family"] for entry in networks},
     )
+
+
+def _no_tokens(entries: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        if entry["reason"] not in NO_TOKEN_REASONS:
+            raise ValidationFailed(
+                f"alert rules: reason {entry['reason']!r} is not {' or '.join(NO_TOKEN_REASONS)}"
+            )
+        yield from ((fold_address(address), entry["reason"]) for address in entry["addresses"])
 
 
 def _link_rule(entry: Mapping[str, str], bot: str) -> LinkRule:

@@ -8,6 +8,7 @@ import polars as pl
 
 from quantlab_assets.domain.errors import IntegrityError
 from quantlab_assets.domain.telegram.alerts.known import MESSAGE
+from quantlab_assets.domain.telegram.rules import NO_TOKEN_REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,17 @@ class Accounting:
 
 
 def outcomes_of(
-    posts: pl.DataFrame, alerts: pl.DataFrame, quarantine: pl.DataFrame
+    posts: pl.DataFrame, mentions: pl.DataFrame, alerts: pl.DataFrame, quarantine: pl.DataFrame
 ) -> pl.DataFrame:
     """What became of each message, once."""
     mark = pl.lit(True)
     calling = alerts.select(MESSAGE).unique().with_columns(mark.alias("calls"))
     doubtful = quarantine.select(MESSAGE).unique().with_columns(mark.alias("doubted"))
+    no_tokens = (
+        mentions.filter(pl.col("role").is_in(NO_TOKEN_REASONS))
+        .group_by(MESSAGE)
+        .agg(pl.col("role").unique().alias("no_tokens"))
+    )
     reason = (
         pl.when("is_bot")
         .then(pl.lit("bot"))
@@ -55,6 +61,13 @@ def outcomes_of(
         .then(pl.lit("bot_forward"))
         .when("no_text")
         .then(pl.lit("no_text"))
+        .when(pl.col("no_tokens").is_not_null())
+        .then(
+            pl.coalesce(
+                pl.when(pl.col("no_tokens").list.contains(why)).then(pl.lit(why))
+                for why in NO_TOKEN_REASONS
+            )
+        )
         .when("has_ticker")
         .then(pl.lit("ticker_unresolved"))
         .otherwise(pl.lit("no_token"))
@@ -71,6 +84,7 @@ def outcomes_of(
     return (
         posts.join(calling, on=MESSAGE, how="left")
         .join(doubtful, on=MESSAGE, how="left")
+        .join(no_tokens, on=MESSAGE, how="left")
         .with_columns(outcome.alias("outcome"))
         .select(
             *MESSAGE,

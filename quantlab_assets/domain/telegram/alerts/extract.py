@@ -78,7 +78,7 @@ def extract_alerts(
     alerts = alerts.filter(pl.col("caller_name").is_not_null())
     events = events_of(alerts, versions, mentions, replies)
     quarantine = quarantine_of(posts, mentions, pairs, disputed, anonymous, alerts)
-    outcomes = outcomes_of(posts, alerts, quarantine)
+    outcomes = outcomes_of(posts, mentions, alerts, quarantine)
     of_day = zip(
         days,
         _by_day(typed(alerts, ALERTS, "day"), days),

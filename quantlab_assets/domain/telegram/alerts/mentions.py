@@ -13,7 +13,7 @@ from quantlab_assets.domain.tokens import network_names as networks
 
 def mentions_of(versions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Every candidate address of the versions: where it stands (`role` text, token, pair, other or
-    undecided) and what it is."""
+    undecided, or why it is no token to call: quote_token, program) and what it is."""
     in_text = (
         versions.select(
             "v",
@@ -41,7 +41,27 @@ def mentions_of(versions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     return (
         judged.with_columns(
             networks.fits(pl.col("network"), pl.col("chain"), rules).alias("network"),
+            _role(rules),
         )
         .join(context, on="v")
         .sort(*MESSAGE, "known_ts_utc", "v", "role", "raw", "network")
+    )
+
+
+def _role(rules: Rules) -> pl.Expr:
+    """The role, or why what would be a token is none: what is sold is what others are bought
+    with."""
+    reason = pl.col("address").replace_strict(
+        list(rules.no_tokens),
+        list(rules.no_tokens.values()),
+        default=None,
+        return_dtype=pl.String,
+    )
+    return (
+        pl.when(pl.col("role") == "other")
+        .then("role")
+        .when(pl.col("role") == "sold")
+        .then(pl.lit("quote_token"))
+        .otherwise(pl.coalesce(reason, "role"))
+        .alias("role")
     )

@@ -12,8 +12,10 @@ from polars.testing import assert_frame_equal
 
 from quantlab_assets.domain.artifacts.seed_types import ALERT_EVENTS, ALERTS, ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import IntegrityError
+from quantlab_assets.domain.telegram.addresses import judge
 from quantlab_assets.domain.telegram.alerts.accounting import Accounting
 from quantlab_assets.domain.telegram.frames import table_of
+from quantlab_assets.domain.telegram.rules import load_rules
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_tests.domain.telegram.alerts.chat_log import (
     CHAT,
@@ -402,7 +404,6 @@ class TestQuarantine:
             (f"https://gempad.app/presale/{EVM}", "pair_address_unresolved"),
             (f"https://bscscan.com/address/{EVM}", "ambiguous_address"),
             ("0x6d665078d54ABBa0B328ECCDEB8D6d07A741CfbE", "bad_checksum"),
-            ("0x" + "0" * 40, "zero_address"),
             (MINT + "gambled", "invalid_mint_address"),
             (MINT.lower(), "invalid_mint_address"),
             ("0х" + EVM[2:], "invalid_mint_address"),
@@ -416,8 +417,8 @@ class TestQuarantine:
         assert (found.accounting.quarantined, found.alerts.height) == (1, 0)
 
     def test_a_broken_address_is_told_even_beside_a_good_one(self) -> None:
-        found = extracted(said(1, f"{MINT} 0x{'0' * 40}"))
-        assert only(found.quarantine)["error_code"] == "zero_address"
+        found = extracted(said(1, f"{MINT} {EVM[:-1]}"))
+        assert only(found.quarantine)["error_code"] == "invalid_mint_address"
         assert (found.accounting.calling, found.accounting.quarantined) == (1, 0)
 
     def test_a_pool_link_beside_the_token_is_no_reason_for_doubt(self) -> None:
@@ -428,6 +429,52 @@ class TestQuarantine:
         found = extracted(said(1, PAIR_LINK.lower()))
         assert found.alerts.is_empty()
         assert only(found.quarantine)["error_code"] == "pair_address_unresolved"
+
+
+WRAPPED_SOL = "So11111111111111111111111111111111111111112"
+USDC_ON_BASE = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
+TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
+
+
+class TestNoTokens:
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            (f"swap your {WRAPPED_SOL} first", "quote_token"),
+            (f"USDC {USDC_ON_BASE.lower()} $X", "quote_token"),
+            (f"https://solscan.io/token/{WRAPPED_SOL}", "quote_token"),
+            (f"https://dexscreener.com/solana/{WRAPPED_SOL}", "quote_token"),
+            (f"https://jup.ag/swap?sell={MINT}&buy={WRAPPED_SOL}", "quote_token"),
+            (f"https://raydium.io/swap/?inputMint={MINT}&outputMint=sol", "quote_token"),
+            (f"{TOKEN_PROGRAM} and {WRAPPED_SOL}", "quote_token"),
+            (f"locked by {TOKEN_PROGRAM}", "program"),
+            (f"https://solscan.io/account/{TOKEN_PROGRAM}", "program"),
+            ("burnt: 0x000000000000000000000000000000000000dEaD", "program"),
+            ("0x" + "0" * 40, "program"),
+            ("1" * 32, "program"),
+        ],
+    )
+    def test_what_others_are_bought_with_and_programs_are_ignored_for_that(
+        self, text: str, reason: str
+    ) -> None:
+        found = extracted(said(1, text))
+        assert found.accounting.ignored == {reason: 1}
+        assert found.alerts.is_empty()
+        assert found.quarantine.is_empty()
+
+    @pytest.mark.parametrize("other", [WRAPPED_SOL, TOKEN_PROGRAM, "0x" + "0" * 40])
+    def test_a_token_beside_one_is_called_alone(self, other: str) -> None:
+        found = extracted(said(1, f"{other} {MINT} {other}"))
+        assert only(found.alerts)["mint"] == MINT
+        assert found.quarantine.is_empty()
+
+    def test_a_card_that_lists_one_names_its_token_all_the_same(self) -> None:
+        found = extracted(said(1, "$ZKSL"), card(2, MINT, reply_to=1, more=WRAPPED_SOL))
+        assert only(found.alerts)["mint"] == MINT
+
+    def test_all_in_the_rules_are_addresses(self) -> None:
+        for address in load_rules().no_tokens:
+            assert judge(address).address == address
 
 
 def test_a_day_without_messages_is_empty_and_adds_up() -> None:
