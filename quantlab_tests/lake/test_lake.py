@@ -97,7 +97,7 @@ def test_experiments_are_found_by_what_they_froze(lake: Lake):
 
 def test_sql_over_the_active_artifacts(lake: Lake):
     counted = lake.sql("select count(*) as n from alerts")
-    assert counted["n"].to_list() == [30]
+    assert counted["n"].to_list() == [29]
     with pytest.raises(ValidationFailed, match="nothing_of_the_kind"):
         lake.sql("select * from nothing_of_the_kind")
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -25,6 +25,7 @@ NO_TOKEN_REASONS: Final = ("quote_token", "program")
 
 MARK: Final = "\ue000"
 """Stands in a link's form for each candidate address: links differ, and their forms are few."""
+_NO_WORD: Final = r"(?:^|[^0-9A-Za-z$_.])"
 _NETWORK: Final = r"(?P<network>[\w-]+)"
 
 
@@ -69,6 +70,7 @@ class Rules:
     card_network_patterns: tuple[str, ...]
     price_pattern: str
     market_cap_pattern: str
+    text_network_patterns: tuple[str, ...]
     redirects: tuple[str, ...]
     swaps: SwapRules
     links: tuple[LinkRule, ...]
@@ -164,6 +166,10 @@ def _rules_of(data: Mapping[str, Any]) -> Rules:
         card_network_patterns=tuple(map(_checked, cards["network_patterns"])),
         price_pattern=_checked(cards["price_pattern"]),
         market_cap_pattern=_checked(cards["market_cap_pattern"]),
+        text_network_patterns=tuple(
+            _text_network_pattern(pattern, data["networks_in_text"]["everyday"], names)
+            for pattern in data["networks_in_text"]["patterns"]
+        ),
         redirects=tuple(map(_checked, data["redirects"]["patterns"])),
         swaps=SwapRules(
             bought=tuple(swaps["bought"]),
@@ -178,6 +184,15 @@ def _rules_of(data: Mapping[str, Any]) -> Rules:
         network_sites=by("sites"),
         network_families={entry["name"]: entry["family"] for entry in networks},
     )
+
+
+def _text_network_pattern(pattern: str, everyday: list[str], names: Iterable[str]) -> str:
+    """A pattern with its macros; longer names are tried before those they begin with."""
+    longest_first = sorted(names, key=lambda name: (-len(name), name))
+    plain = [name for name in longest_first if name not in everyday]
+    for macro, choice in (("{network}", longest_first), ("{plain}", plain)):
+        pattern = pattern.replace(macro, f"({'|'.join(map(re.escape, choice))})")
+    return "(?i)" + _checked(pattern.replace("{address}", MARK).replace("{no_word}", _NO_WORD))
 
 
 def _no_tokens(entries: list[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -5,12 +5,14 @@ import polars as pl
 from quantlab_assets.domain.telegram.rules import Rules
 
 
-def network_of(name: pl.Expr, rules: Rules) -> pl.Expr:
-    """The network a name stands for (`BNB` -> `bsc`), null if the name is unknown."""
+def network_of(name: pl.Expr, rules: Rules, *, ids: bool = False) -> pl.Expr:
+    """The network a name stands for (`BNB` -> `bsc`), null if the name is unknown; with `ids` also
+    by its chain id (`56`), which elsewhere is a mere number."""
     cleaned = name.str.to_lowercase().str.strip_chars()
+    known = {**rules.network_names, **(rules.network_ids if ids else {})}
     return cleaned.replace_strict(
-        list(rules.network_names),
-        list(rules.network_names.values()),
+        list(known),
+        list(known.values()),
         default=None,
         return_dtype=pl.String,
     )

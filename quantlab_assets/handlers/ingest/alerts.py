@@ -73,6 +73,7 @@ def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
     counts = {
         **found.accounting.counts(),
         "alerts": found.alerts.height,
+        "network_disputed": found.network_disputed,
         **{f"known_{basis}": bases[basis] for basis in sorted(bases)},
     }
     by_chain = [

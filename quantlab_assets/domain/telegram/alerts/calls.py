@@ -22,13 +22,18 @@ def pools_of(mentions: pl.DataFrame, replies: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def own_tokens(mentions: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
-    """The tokens that messages name themselves, each with the earliest version that holds it."""
+def own_tokens(mentions: pl.DataFrame, pools: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """The tokens that messages name themselves, each with the earliest version that holds it, and
+    with all `networks` that its links, or by `networks_told` the text beside it, say."""
     named = mentions.filter(
         pl.col("address").is_not_null() & pl.col("role").is_in(["text", "token"])
     ).join(pools, on=[*MESSAGE, "address"], how="anti")
+    beside = named.join(told, on=["v", "address"], suffix="_told").with_columns(
+        pl.col("network_told").alias("network")
+    )
     return (
-        named.sort("known_ts_utc", "known_basis", pl.col("role") != "text", "raw")
+        pl.concat([named, beside.select(named.columns)])
+        .sort("known_ts_utc", "known_basis", pl.col("role") != "text", "raw")
         .group_by(*MESSAGE, "chain", "address", maintain_order=True)
         .agg(
             pl.col("known_ts_utc", "known_basis").first(),
@@ -37,7 +42,7 @@ def own_tokens(mentions: pl.DataFrame, pools: pl.DataFrame) -> pl.DataFrame:
             .otherwise(pl.lit("link"))
             .alias("mint_source"),
             pl.col("raw").first().alias("raw_address"),
-            _agreed("network"),
+            pl.col("network").drop_nulls().alias("networks"),
         )
         .rename({"address": "mint"})
     )
@@ -97,7 +102,7 @@ def resolved_by_bots(
         pl.lit(BOT_REPLY).alias("known_basis"),
         pl.lit("bot_reply").alias("mint_source"),
         "raw_address",
-        pl.lit(None, pl.String).alias("network"),
+        pl.lit([], pl.List(pl.String)).alias("networks"),
     )
     return resolved, answers.filter(pl.col("tokens") > 1).select(MESSAGE)
 
@@ -105,19 +110,32 @@ def resolved_by_bots(
 def alerts_of(
     calls: pl.DataFrame, posts: pl.DataFrame, replies: pl.DataFrame, rules: Rules
 ) -> pl.DataFrame:
-    """Calls with their caller, and with the first card that names the same token."""
+    """Calls with their caller, and with the first card that names the same token.
+
+    The network is the one on which the message and all cards agree; `network_disputed` says that
+    they name several, and then none counts.
+    """
     token = [*MESSAGE, "chain", "mint"]
     figures = ["bot_name", "card_price_usd", "card_mcap_usd", "card_asof_ts_utc", "card_leaks"]
     first_cards = replies.group_by(token, maintain_order=True).agg(
-        pl.col(figures).first(), _agreed("card_network")
+        pl.col(figures).first(), pl.col("card_network").drop_nulls().alias("card_networks")
     )
     alerts = calls.join(posts, on=MESSAGE).join(first_cards, on=token, how="left")
     callers = alerts["caller_name"].drop_nulls().unique().sort().to_list()
     norms = [senders.caller_name_norm(name) for name in callers]
-    solana = pl.when(pl.col("chain") == "solana").then(pl.lit("solana"))
+    is_solana = pl.col("chain") == "solana"
+    said = pl.concat_list(
+        "networks", pl.coalesce("card_networks", pl.lit([], pl.List(pl.String)))
+    ).list.unique()
     return (
-        alerts.with_columns(
-            pl.coalesce(solana, "network", "card_network").alias("token_chain"),
+        alerts.with_columns(said.alias("said"))
+        .with_columns(
+            pl.when(is_solana)
+            .then(pl.lit("solana"))
+            .when(pl.col("said").list.len() == 1)
+            .then(pl.col("said").list.first())
+            .alias("token_chain"),
+            (~is_solana & (pl.col("said").list.len() > 1)).alias("network_disputed"),
             pl.col("caller_name")
             .replace_strict(callers, norms, default=None, return_dtype=pl.String)
             .alias("caller_name_norm"),
@@ -128,9 +146,3 @@ def alerts_of(
         .with_columns(caller_key("caller_id", "chat_id", "caller_name_norm").alias("caller_key"))
         .sort("alert_ts_utc", "chain", "mint", *MESSAGE)
     )
-
-
-def _agreed(column: str) -> pl.Expr:
-    """The value on which all that is known agrees, else null."""
-    known = pl.col(column).drop_nulls().unique()
-    return pl.when(known.len() == 1).then(known.first()).alias(column)

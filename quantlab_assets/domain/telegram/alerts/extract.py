@@ -27,6 +27,7 @@ from quantlab_assets.domain.telegram.alerts.known import MESSAGE
 from quantlab_assets.domain.telegram.alerts.mentions import mentions_of
 from quantlab_assets.domain.telegram.alerts.quarantine import quarantine_of
 from quantlab_assets.domain.telegram.alerts.replies import replies_of
+from quantlab_assets.domain.telegram.alerts.told_networks import networks_told
 from quantlab_assets.domain.telegram.alerts.versions import posts_of, versions_of
 from quantlab_assets.domain.telegram.frames import typed
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
@@ -35,13 +36,15 @@ from quantlab_assets.domain.telegram.rules import Rules, load_rules
 @dataclass(frozen=True, slots=True)
 class Extraction:
     """What a day came to. `outcomes` has one row a message: chat_id, message_id, sender_kind,
-    outcome (`service`, `ignored`, `calling`, `quarantined`), reason (of being ignored)."""
+    outcome (`service`, `ignored`, `calling`, `quarantined`), reason (of being ignored).
+    `network_disputed` alerts have no network, since several were named."""
 
     alerts: pl.DataFrame
     events: pl.DataFrame
     quarantine: pl.DataFrame
     outcomes: pl.DataFrame
     accounting: Accounting
+    network_disputed: int
 
 
 def extract_alerts(
@@ -65,10 +68,11 @@ def extract_alerts(
         ~pl.col("is_command") & ~pl.col("bot_forward")
     )
     mentions = mentions_of(callable_versions, rules)
+    told = networks_told(callable_versions, mentions, rules)
     replies = replies_of(versions, versions_of(lookahead, rules), posts, rules)
 
     pools = pools_of(mentions, replies)
-    own = answered_before(own_tokens(mentions, pools), replies)
+    own = answered_before(own_tokens(mentions, pools, told), replies)
     pairs = pl.concat(
         [mentions.filter(pl.col("role") == "pair").select(MESSAGE), pools.select(MESSAGE)]
     ).unique()
@@ -86,6 +90,7 @@ def extract_alerts(
         _by_day(typed(quarantine, ALERTS_QUARANTINE, "day"), days),
         _by_day(outcomes, days),
         accounting_of(outcomes, days),
+        _disputed(alerts, days),
         strict=True,
     )
     return {day: Extraction(*found) for day, *found in of_day}
@@ -96,3 +101,8 @@ def _by_day(frame: pl.DataFrame, days: Sequence[date]) -> list[pl.DataFrame]:
     parts = frame.partition_by("day", as_dict=True, include_key=False)
     nothing = frame.clear().drop("day")
     return [parts.get((day,), nothing) for day in days]
+
+
+def _disputed(alerts: pl.DataFrame, days: Sequence[date]) -> list[int]:
+    counts = dict(alerts.filter("network_disputed").group_by("day").len().iter_rows())
+    return [counts.get(day, 0) for day in days]

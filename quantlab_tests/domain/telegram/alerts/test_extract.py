@@ -83,7 +83,7 @@ class TestCalls:
     def test_what_a_feed_says_of_the_network_is_kept(self) -> None:
         text = f"New GemPad sale on BSC detected! {EVM}"
         assert only(extracted(said(1, text, by="Wen Presale")).alerts)["token_chain"] == "bsc"
-        assert only(extracted(said(1, text, by="human")).alerts)["token_chain"] is None
+        assert only(extracted(said(1, EVM, by="Wen Presale")).alerts)["token_chain"] is None
 
     def test_a_caller_without_a_name_goes_by_the_id(self) -> None:
         alert = only(extracted(said(1, MINT, by=None, by_id="user5")).alerts)
@@ -434,6 +434,81 @@ class TestQuarantine:
 WRAPPED_SOL = "So11111111111111111111111111111111111111112"
 USDC_ON_BASE = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
 TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
+
+
+OTHER_EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"
+
+
+def networks(*rows: dict[str, Any]) -> dict[str, str | None]:
+    return dict(extracted(*rows).alerts.select("mint", "token_chain").iter_rows())
+
+
+class TestNetworks:
+    @pytest.mark.parametrize(
+        ("text", "network"),
+        [
+            ("New gem on Base\n{}", "base"),
+            ("live on the BNB chain: {}", "bsc"),
+            ("BSC: {}", "bsc"),
+            ("[ETH] {}", "ethereum"),
+            ("Polygon CA - {}", "polygon"),
+            ("#ETH {}", "ethereum"),
+            ("{} (Base)", "base"),
+            ("{} | avax", "avalanche"),
+            ("chain: Sonic\n{}", "sonic"),
+            ("chainId=8453 {}", "base"),
+            ("{} BSC链", "bsc"),
+            ("在BSC链 {}", "bsc"),
+            ("core chain {}", "core"),
+            ("next arbitrum gem\n\n{}", "arbitrum"),
+            ("https://neo.bullx.io/terminal?chainId=56&address={}", "bsc"),
+            (f"https://dexscreener.com/base/{OTHER_EVM}\n{{}}", "base"),
+            ("https://basescan.org/address/{}\nCA {}", "base"),
+            ("look https://unheard-of.example/bsc/{} {}", "bsc"),
+            ("{}", None),
+            ("$BASE {}", None),
+            ("the core team knows {}", None),
+            ("hype! {} mode on", None),
+            ("WETH pair {}", None),
+            ("on sol {}", None),
+        ],
+    )
+    def test_words_and_links_beside_an_address_tell_its_network(
+        self, text: str, network: str | None
+    ) -> None:
+        found = extracted(said(1, text.replace("{}", EVM)))
+        assert only(found.alerts)["token_chain"] == network
+        assert found.network_disputed == 0
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"#ETH on Base {EVM}",
+            f"BSC: {EVM} https://dexscreener.com/base/{OTHER_EVM}",
+            f"{EVM} https://bscscan.com/token/{EVM} https://basescan.org/token/{EVM}",
+            f"on Base {EVM}\nhttps://etherscan.io/address/{EVM}",
+        ],
+    )
+    def test_what_contradicts_itself_tells_none_and_is_counted(self, text: str) -> None:
+        found = extracted(said(1, text))
+        assert only(found.alerts)["token_chain"] is None
+        assert found.network_disputed == 1
+
+    def test_a_card_that_contradicts_the_message_tells_none(self) -> None:
+        found = extracted(said(1, f"BSC: {EVM}"), card(2, EVM, reply_to=1, more="└ #BASE | 1d"))
+        assert (only(found.alerts)["token_chain"], found.network_disputed) == (None, 1)
+
+    def test_each_line_speaks_of_its_own_address(self) -> None:
+        listed = said(1, f"BSC: {EVM}\nBASE: {OTHER_EVM}")
+        assert networks(listed) == {EVM.lower(): "bsc", OTHER_EVM: "base"}
+
+    def test_a_link_that_names_one_of_two_tokens_speaks_of_it_alone(self) -> None:
+        links = (f"https://bscscan.com/token/{EVM}", f"https://basescan.org/address/{OTHER_EVM}")
+        found = networks(said(1, f"{EVM} {OTHER_EVM}", links=links))
+        assert found == {EVM.lower(): "bsc", OTHER_EVM: "base"}
+
+    def test_a_solana_token_needs_no_word_and_heeds_none(self) -> None:
+        assert networks(said(1, f"on Base BSC: {MINT}")) == {MINT: "solana"}
 
 
 class TestNoTokens:
