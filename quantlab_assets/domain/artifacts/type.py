@@ -219,7 +219,10 @@ class ArtifactType:
 
     def empty(self) -> "pa.Table":
         """A table of this type without rows."""
-        return self.schema.empty_table()
+        import pyarrow as pa
+
+        # Not `schema.empty_table()`, which imports pandas where there is one.
+        return pa.Table.from_batches([], schema=self.schema)
 
 
 def _check_upgrade(newer: ArtifactType, upgrade: Upgrade) -> None:

@@ -63,19 +63,22 @@ def upgraded_table(table: pa.Table, artifact_type: ArtifactType, schema_version:
 
 
 def check_upgrades(artifact_type: ArtifactType) -> None:
-    """Raise `ValidationFailed` unless the rules of all upgrades give the types declared."""
+    """Raise `ValidationFailed` unless the rules of all upgrades give the types declared.
+
+    It wakes Polars' threads, and a process that has threads should not fork.
+    """
     for newer in artifact_type.versions[:-1]:
         assert newer.upgrade is not None
         earlier = newer.upgrade.earlier
-        nothing = pl.DataFrame(pl.from_arrow(earlier.empty())).lazy()
+        nothing = pl.LazyFrame(schema=_polars_schema(earlier))
         try:
-            frame = _step(nothing, newer).collect()
+            made = _step(nothing, newer).collect_schema()
         except (pl.exceptions.PolarsError, TypeError, AttributeError) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise ValidationFailed(
                 f"artifact type {newer.name} {newer.schema_version}: its upgrade fails: {reason}"
             ) from error
-        _check(frame, newer, earlier.schema_version)
+        _check_types(made, newer, earlier.schema_version)
 
 
 def _chain(artifact_type: ArtifactType, schema_version: int) -> list[ArtifactType]:
@@ -126,15 +129,23 @@ def _in_order(
 
 
 def _check(rows: pl.DataFrame, artifact_type: ArtifactType, schema_version: int) -> None:
+    _check_types(rows.schema, artifact_type, schema_version)
+    for name in rows.columns:
+        if not artifact_type.schema.field(name).nullable and rows[name].null_count():
+            raise ValidationFailed(
+                f"{artifact_type.name}: the upgrade from schema version {schema_version} leaves a"
+                f" null in column {name}, which has none"
+            )
+
+
+def _check_types(made: pl.Schema, artifact_type: ArtifactType, schema_version: int) -> None:
     declared = _polars_schema(artifact_type)
-    what = f"{artifact_type.name}: the upgrade from schema version {schema_version}"
-    for name, dtype in rows.schema.items():
+    for name, dtype in made.items():
         if dtype != declared[name]:
             raise ValidationFailed(
-                f"{what} makes column {name} {dtype}, must be {declared[name]}; cast it in its rule"
+                f"{artifact_type.name}: the upgrade from schema version {schema_version} makes"
+                f" column {name} {dtype}, must be {declared[name]}; cast it in its rule"
             )
-        if not artifact_type.schema.field(name).nullable and rows[name].null_count():
-            raise ValidationFailed(f"{what} leaves a null in column {name}, which has none")
 
 
 def _polars_schema(artifact_type: ArtifactType) -> pl.Schema:

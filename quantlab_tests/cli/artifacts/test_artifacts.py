@@ -310,7 +310,12 @@ def test_types_lists_the_seed_types_and_the_users_own(shell: Shell) -> None:
     found = {
         one["artifactType"]: one for one in shell("artifacts", "types", "--format", "json").json
     }
-    assert (found["alerts_v1"]["origin"], found["alerts_v1"]["schemaVersion"]) == ("seed", 1)
+    alerts = found["alerts_v1"]
+    assert (alerts["origin"], alerts["schemaVersion"], alerts["earlierVersions"]) == (
+        "seed",
+        2,
+        [1],
+    )
     assert found["notes"] == {
         "artifactType": "notes",
         "schemaVersion": 3,
