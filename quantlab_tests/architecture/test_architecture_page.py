@@ -23,3 +23,20 @@ def test_every_module_that_the_page_names_is_there() -> None:
     }
     assert len(places) > 15
     assert missing == set()
+
+
+def test_every_file_that_the_documentation_names_is_there() -> None:
+    tops = "quantlab_assets|quantlab_tests|adapters|cli|defs|domain|handlers|lake|ports|simulation"
+    named = {
+        (page.name, name)
+        for page in [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+        for name in re.findall(rf"`((?:{tops})/[\w/.]*\w)/?`", page.read_text(encoding="utf-8"))
+    }
+    missing = {
+        (page, name)
+        for page, name in named
+        for places in [[base / name for base in (ROOT, PACKAGE, ROOT / "quantlab_tests")]]
+        if not any(place.exists() or place.with_suffix(".py").exists() for place in places)
+    }
+    assert len(named) > 20
+    assert missing == set()
