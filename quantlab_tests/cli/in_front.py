@@ -48,6 +48,12 @@ class Shell:
         out, err = self.read()
         return Done(code, out, err)
 
+    def refuses(self, *words: str, code: int, says: str, lake: Path | None = None) -> Done:
+        """Run `quantlab` with these words, which must fail, so and for this reason."""
+        done = self(*words, lake=lake)
+        assert (done.code, says in done.err) == (code, True), done
+        return done
+
     def publish(self, day: int, *rows: str, book: str = "lab", more: tuple[str, ...] = ()) -> str:
         """Publish notes of a day of May 2025 from a CSV of these rows; gives the artifact's id."""
         data = self.lake.parent / "notes.csv"

@@ -773,6 +773,19 @@ def test_a_tombstoned_artifact_leaves_its_head(store: ArtifactStore) -> None:
     assert store.get_heads("messages", ["2025-05-01"]) == {"2025-05-01": ()}
 
 
+def test_a_head_keeps_its_other_members_when_one_is_tombstoned(store: ArtifactStore) -> None:
+    gone, kept = store.publish_many(
+        [note(1, "a", head=DAY_1), note(2, "b", head=DAY_1)], heads=[HeadReplacement(DAY_1)]
+    )
+
+    store.tombstone(gone.artifact_id, "a leaked phone number")
+
+    assert store.get_heads("messages", ["2025-05-01"]) == {"2025-05-01": (kept.artifact,)}
+    # Who read the head before and the one member that is left may replace it.
+    expected = HeadReplacement(DAY_1, expected=frozenset({kept.artifact_id}))
+    assert store.publish_many([note(2, "b", head=DAY_1)], heads=[expected])[0].deduped
+
+
 def test_a_pinned_artifact_cannot_be_tombstoned(store: ArtifactStore) -> None:
     kept = store.publish_artifact(note(1, "a", tags={"pin": "paper"})).artifact_id
 

@@ -400,7 +400,7 @@ def test_lineage_goes_down_to_the_raw_files(shell: Shell, chain: Sequence[str]) 
 def test_lineage_as_deep_as_asked(shell: Shell, chain: Sequence[str]) -> None:
     done = shell("artifacts", "lineage", chain[2], "--depth", "1", "--format", "json")
     assert {one[2] for one in edges(done)} == {1}
-    assert shell("artifacts", "lineage", chain[2], "--depth", "0").code == 2
+    shell.refuses("artifacts", "lineage", chain[2], "--depth", "0", code=2, says="'--depth'")
     deep = shell("artifacts", "lineage", chain[2], "--depth", "9" * 30, "--format", "json")
     assert {one[2] for one in edges(deep)} == {1, 2}
 
@@ -450,9 +450,9 @@ def test_supersede_says_what_takes_whose_place(shell: Shell) -> None:
     assert (done.code, done.out) == (0, "")
     assert done.err == f"{new[:12]} replaces {old[:12]}\n"
     assert listed(shell, "--status", "superseded") == [old]
-    again = shell("artifacts", "supersede", new, old, "--reason", "better")
-    assert again.code == 1
-    assert shell("artifacts", "supersede", new, old).code == 2
+    again = ("artifacts", "supersede", new, old)
+    shell.refuses(*again, "--reason", "better", code=1, says=f"{old} is superseded, not active")
+    shell.refuses(*again, code=2, says="Missing option '--reason'")
 
 
 def test_tombstone_hides_and_keeps(shell: Shell) -> None:
@@ -465,8 +465,7 @@ def test_tombstone_hides_and_keeps(shell: Shell) -> None:
 
 def test_what_is_pinned_is_not_tombstoned(shell: Shell) -> None:
     made = shell.publish(1, GM, more=("--tag", "pin=paper"))
-    done = shell("artifacts", "tombstone", made, "--reason", "x")
-    assert done.code == 1
+    shell.refuses("artifacts", "tombstone", made, "--reason", "x", code=1, says="the tag 'pin'")
     assert listed(shell) == [made]
 
 

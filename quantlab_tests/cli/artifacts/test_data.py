@@ -283,7 +283,7 @@ def test_export_of_nothing_makes_no_file(words: list[str], code: int, shell: She
 def test_export_overwrites_nothing(shell: Shell) -> None:
     made = shell.publish(1, GM)
     Path("b.tar").write_text("mine")
-    assert shell("artifacts", "export", made, "b.tar").code == 1
+    shell.refuses("artifacts", "export", made, "b.tar", code=1, says="b.tar is there already")
     assert Path("b.tar").read_text() == "mine"
 
 
@@ -303,10 +303,9 @@ def test_a_tar_of_something_else_is_refused(shell: Shell, tmp_path: Path) -> Non
         member = tarfile.TarInfo("../../escaped")
         member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
-    done = shell("artifacts", "import", "evil.tar")
-    assert done.code == 4
+    shell.refuses("artifacts", "import", "evil.tar", code=4, says="evil.tar")
     assert not (tmp_path.parent / "escaped").exists()
-    assert shell("artifacts", "import", "missing.tar").code == 3
+    shell.refuses("artifacts", "import", "missing.tar", code=3, says="no bundle at")
 
 
 def test_the_ways_to_print_an_import(shell: Shell, other: Path) -> None:

@@ -99,7 +99,7 @@ def test_repair_writes_a_damaged_sidecar_again(shell: Shell) -> None:
     sidecar = parquet_of(shell, made).with_suffix(".json")
     sidecar.chmod(0o644)
     sidecar.write_text("{}")
-    assert shell("artifacts", "verify", "--repair").code == 4
+    shell.refuses("artifacts", "verify", "--repair", code=4, says="written from the manifest")
     assert shell("artifacts", "verify").code == 0
 
 
@@ -114,7 +114,7 @@ def test_verify_of_a_share_of_the_files(shell: Shell) -> None:
     ]
     assert hashed[0] == hashed[1]
     assert 0 < sum(hashed) / len(hashed) < 8
-    assert shell("artifacts", "verify", "--fraction", "1.5").code == 2
+    shell.refuses("artifacts", "verify", "--fraction", "1.5", code=2, says="'--fraction'")
 
 
 def test_a_bar_shows_where_a_person_is_watching(
@@ -202,7 +202,7 @@ def test_gc_purges_bytes_only_by_an_explicit_policy(shell: Shell) -> None:
     assert parquet_of(shell, new).exists()
     assert parquet_of(shell, pinned).exists()
     assert shell("artifacts", "verify").code == 0
-    assert shell("artifacts", "cat", old).code == 3
+    shell.refuses("artifacts", "cat", old, code=3, says="its bytes were purged on")
 
 
 @pytest.mark.parametrize("span", ["7", "d", "-1d", "1w", "99999999d", "1.5h", "", "١d"])
@@ -251,6 +251,6 @@ def test_a_backup_tells_what_came_later(shell: Shell) -> None:
 
 def test_a_manifest_that_is_there_is_not_overwritten(shell: Shell) -> None:
     shell.publish(1, GM)
-    assert shell("artifacts", "rebuild-manifest").code == 1
+    shell.refuses("artifacts", "rebuild-manifest", code=1, says="manifest.sqlite is there already")
     assert shell("artifacts", "rebuild-manifest", "--out", "elsewhere.sqlite").code == 0
     assert Path("elsewhere.sqlite").exists()

@@ -46,11 +46,11 @@ def test_a_lost_manifest_is_restored(shell: Shell) -> None:
 
 def test_backups_overwrite_nothing_and_say_what_is_missing(shell: Shell, tmp_path: Path) -> None:
     Path("mine.sqlite").write_text("mine")
-    assert shell("backup", "mine.sqlite").code == 1
+    shell.refuses("backup", "mine.sqlite", code=1, says="mine.sqlite is there already")
     assert Path("mine.sqlite").read_text() == "mine"
-    assert shell("restore", "missing.sqlite").code == 3
-    assert shell("restore", "mine.sqlite").code == 4
-    assert shell("backup", "x.sqlite", lake=tmp_path / "nowhere").code == 3
+    shell.refuses("restore", "missing.sqlite", code=3, says="no backup at")
+    shell.refuses("restore", "mine.sqlite", code=4, says="is damaged: file is not a database")
+    shell.refuses("backup", "x.sqlite", code=3, says="quantlab init", lake=tmp_path / "nowhere")
     assert shell("artifacts", "list").code == 0
 
 
