@@ -20,11 +20,36 @@ from quantlab_assets.domain.tokens.token import Chain, fold_address, is_evm
 _EVM_WORD: Final = r"[0-9A-Za-z]*0[xX][0-9A-Za-z]{30,}"
 _LOOKALIKE: Final = r"0[хХ×ⅹҳᵡ][0-9a-fA-F]{40}"
 _HEX_WORD: Final = r"0[xX][0-9a-fA-F]+"
-_RUN: Final = r"[1-9A-HJ-NP-Za-km-z]{32,}"
+_RUN: Final = r"[0OIl]?[1-9A-HJ-NP-Za-km-z]{32,}[0OIl]?"
+"""With a letter that base58 has not, if one sticks to it: then it is part of another word."""
 _LOWERED: Final = r"(?-u:\b)[1-9a-z]{32,44}(?-u:\b)"
+
+_TON: Final = r"[EUk0]Q[0-9A-Za-z_-]{46}"
+_FOREIGN: Final = "|".join(
+    (
+        r"(?-u:\b)0[xX][0-9a-fA-F]{1,64}(?:::[A-Za-z_][0-9A-Za-z_]*)+",
+        r"(?-u:\b)0[xX][0-9a-fA-F]{64}(?-u:\b)",
+        r"(?:_|(?-u:\b))[EUk0]Q[0-9A-Za-z_-]{45}(?:[0-9A-Za-z_](?:_|(?-u:\b))|-)",
+        r"(?-u:\b)(?:0|-1):[0-9a-fA-F]{64}(?-u:\b)",
+        r"(?-u:\b)(?i:bc1|ltc1)[02-9ac-hj-np-zA-HJ-NP-Z]{25,87}(?-u:\b)",
+        r"(?-u:\b)[13DLMT][1-9A-HJ-NP-Za-km-z]{24,33}(?-u:\b)",
+    )
+)
+"""Sui and Aptos, TON (friendly: 48 characters of base64url, parts of which can pass for a mint; and
+raw), Bitcoin, Tron, and what else carries a checksum of base58."""
+_NAMED: Final = (
+    (re.compile(r"0[xX][0-9a-fA-F]+::.*"), "of Sui or Aptos"),
+    (re.compile(r"0[xX][0-9a-fA-F]{64}"), "of Sui or Aptos, or a transaction"),
+    (re.compile(rf"_?{_TON}_?"), "of TON"),
+    (re.compile(r"(?:0|-1):[0-9a-fA-F]{64}"), "of TON"),
+    (re.compile(r"(?i)(?:bc1|ltc1)[02-9ac-hj-np-z]{25,87}"), "of Bitcoin or Litecoin"),
+)
+_BASE58CHECK: Final = {0x41: "of Tron", 0x00: "of Bitcoin", 0x05: "of Bitcoin"}
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _BASE58_CHARS: Final = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
+_NOT_BASE58: Final = ("0", "O", "I", "l")
+_SHORTEST_MINT: Final = 32
 _SIGNATURE_BYTES: Final = 64
 _LOWERED_WORD: Final = re.compile(r"(?=.*[1-9])[1-9a-z]{32,44}")
 
@@ -42,6 +67,11 @@ class Judgement:
 
 def judge(raw: str) -> Judgement:
     """Judge one candidate exactly as it was written."""
+    if foreign := _foreign(raw):
+        return _refused("unsupported_chain", f"{raw[:100]}: an address {foreign}, out of scope")
+    inner = raw[raw[:1] in _NOT_BASE58 :].rstrip("".join(_NOT_BASE58))
+    if inner != raw and not is_evm(raw) and _BASE58_CHARS.issuperset(inner):
+        return _judge_inner(raw, inner)
     if _BASE58_CHARS.issuperset(raw):
         return _judge_solana(raw)
     if _LOWERED_WORD.fullmatch(raw) and not _HEX.issuperset(raw):
@@ -50,11 +80,14 @@ def judge(raw: str) -> Judgement:
 
 
 def candidates(text: pl.Expr) -> pl.Expr:
-    """The candidates in a text column, as a list of raw strings: `0x` words, look-alikes of them,
-    and maximal base58 runs (also with their case lost) outside of hex words: a hash is no place to
-    look for a mint."""
+    """The candidates in a text column, as a list of raw strings: addresses of other chains, and
+    outside of those `0x` words, look-alikes of them, and maximal base58 runs (also with their case
+    lost) outside of hex words: a hash is no place to look for a mint."""
+    foreign = text.str.extract_all(_FOREIGN)
+    text = text.str.replace_all(_FOREIGN, " ")
     without_hex = text.str.replace_all(_HEX_WORD, " ")
     return pl.concat_list(
+        foreign,
         text.str.extract_all(_EVM_WORD),
         text.str.extract_all(_LOOKALIKE),
         without_hex.str.replace_all(_LOWERED, " ").str.extract_all(_RUN),
@@ -122,7 +155,31 @@ def _judge_evm(raw: str) -> Judgement:
     return Judgement(chain="evm", address=fold_address(raw))
 
 
+def _foreign(raw: str) -> str | None:
+    """Of which other chain a candidate is an address, if of one."""
+    for pattern, name in _NAMED:
+        if pattern.fullmatch(raw):
+            return name
+    if 25 <= len(raw) <= 35 and _BASE58_CHARS.issuperset(raw):
+        try:
+            payload = base58.b58decode_check(raw)
+        except ValueError:
+            return None
+        if len(payload) == 21:
+            return _BASE58CHECK.get(payload[0], "of another chain")
+    return None
+
+
+def _judge_inner(raw: str, inner: str) -> Judgement:
+    """A run of base58 that other letters stick to."""
+    if _judge_solana(inner) == Judgement():
+        return Judgement()
+    return _refused("invalid_mint_address", f"{raw}: other characters stick to the address")
+
+
 def _judge_solana(raw: str) -> Judgement:
+    if len(raw) < _SHORTEST_MINT:
+        return Judgement()
     shown = raw if len(raw) <= 60 else f"{raw[:57]}..."
     if len(raw) > 100:
         return Judgement()

@@ -19,6 +19,10 @@ ADDRESS: Final = r"[0-9A-Za-z]{32,}"
 hold an `l`, which base58 has not; it names a pool all the same."""
 
 _CHARACTER: Final = r"[!#-&*-;=?-Z\\^_a-z~]"
+_TON: Final = r"([/=])([EUk0]Q[0-9A-Za-z_-]{46})([/?&#]|$)"
+_TON_WORD: Final = "0" * 48
+"""Stands for an address of TON in a link, whose `-` and `_` would cut it."""
+
 _URL: Final = (
     r"(?:[Hh][Tt][Tt][Pp][Ss]?://|(?-u:\b)(?:[0-9A-Za-z-]+\.)+[A-Za-z]{2,24}/)"
     rf"(?:{_CHARACTER}|\({_CHARACTER}*\)|\[{_CHARACTER}*\]|\{{{_CHARACTER}*\}})*"
@@ -65,7 +69,7 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
     `undecided` where no rule knows the link. A link that wraps another names what that one names.
     """
     distinct = pl.DataFrame({"url": urls.drop_nulls().unique().sort()}, schema={"url": pl.String})
-    candidates = distinct.filter(pl.col("url").str.contains(ADDRESS))
+    candidates = distinct.filter(pl.col("url").str.contains(f"{ADDRESS}|{_TON}"))
     if candidates.is_empty():
         return LINK_ADDRESSES.to_frame()
     reader = _reader(rules)
@@ -75,6 +79,10 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
         links = coded["url"].to_list()
         meant = meant.replace(links, [reader.unwrapped(link) for link in links])
     candidates = candidates.select("url", meant.alias("meant")).with_columns(
+        pl.col("meant").str.extract(_TON, 2).alias("ton"),
+        pl.col("meant").str.replace(_TON, f"${{1}}{_TON_WORD}${{3}}"),
+    )
+    candidates = candidates.with_columns(
         pl.col("meant").str.replace_all(ADDRESS, MARK).alias("form")
     )
     forms = candidates["form"].unique().sort().to_list()
@@ -83,10 +91,12 @@ def classify(urls: pl.Series, rules: Rules) -> pl.DataFrame:
         schema={"form": pl.String, "role": pl.String, "at": pl.Int64, "network": pl.String},
         orient="row",
     )
-    words = pl.col("meant").str.extract_all(ADDRESS)
+    word = pl.col("meant").str.extract_all(ADDRESS).list.get(pl.col("at"), null_on_oob=True)
     return (
         candidates.join(readings, on="form", how="left", maintain_order="left")
-        .with_columns(words.list.get(pl.col("at"), null_on_oob=True).alias("raw"))
+        .with_columns(
+            pl.when(word == _TON_WORD).then("ton").otherwise(word).alias("raw"),
+        )
         .filter(pl.col("raw").is_not_null())
         .select(list(LINK_ADDRESSES))
     )

@@ -23,6 +23,12 @@ def network_in(text: pl.Expr, patterns: tuple[str, ...], rules: Rules) -> pl.Exp
     return pl.coalesce(network_of(text.str.extract(pattern, 1), rules) for pattern in patterns)
 
 
+def is_foreign(network: pl.Expr, rules: Rules) -> pl.Expr:
+    """Whether a network is one whose addresses are out of scope; false if none is named."""
+    out_of_scope = [name for name, family in rules.network_families.items() if family == "other"]
+    return network.is_in(out_of_scope).fill_null(False)
+
+
 def fits(network: pl.Expr, chain: pl.Expr, rules: Rules) -> pl.Expr:
     """The network where it can hold addresses of the chain family, else null."""
     family = network.replace_strict(

@@ -17,7 +17,8 @@ def quarantine_of(
     are told even of messages that also call; the rest only of those that do not."""
     text = pl.col("text").alias("shown")
     broken = mentions.filter(
-        pl.col("error_code").is_not_null() & pl.col("role").is_in(["text", "token"])
+        pl.col("error_code").is_not_null()
+        & (pl.col("role").is_in(["text", "token"]) | pl.col("foreign"))
     ).select(*MESSAGE, text, "error_code", "error_reason")
     vague = mentions.filter(
         (pl.col("role") == "undecided") & pl.col("address").is_not_null()
@@ -27,7 +28,7 @@ def quarantine_of(
         pl.lit("ambiguous_address").alias("error_code"),
         pl.format("{}: a link of unknown kind; it may be no token", "raw").alias("error_reason"),
     )
-    pool_links = mentions.filter(pl.col("role") == "pair").select(
+    pool_links = mentions.filter((pl.col("role") == "pair") & ~pl.col("foreign")).select(
         *MESSAGE,
         text,
         pl.lit("pair_address_unresolved").alias("error_code"),
