@@ -74,7 +74,7 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
     days = sorted(_heads(store, assets.ALERTS))
     calling = _messages(store, assets.ALERTS, "alert_ts_utc", "alert_chat_id", "alert_message_id")
     doubtful = _messages(store, assets.ALERTS_QUARANTINE, "ts_utc", "chat_id", "message_id")
-    held = {
+    counted = {
         "messages_seen": _by_day(
             _messages(store, assets.MESSAGES, "ts_utc", "chat_id", "message_id")
         ),
@@ -91,7 +91,7 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
         accounted = parts["service"] + parts["ignored"] + parts["calling"] + parts["quarantined"]
         differs = {
             f"{name}_in_lake": counts.get(day, 0)
-            for name, counts in held.items()
+            for name, counts in counted.items()
             if counts.get(day, 0) != parts[name] and (name != "quarantined" or day in quarantined)
         }
         if accounted != parts["messages_seen"] or differs:
@@ -171,7 +171,7 @@ def coverage(store: ArtifactStore, least: float = LEAST_COVERED) -> Quality:
 
 def counted_days(store: ArtifactStore) -> Quality:
     """Days whose coverage the summary does not count, or counts no longer rightly."""
-    held = dict(_coverage(store).select("day", "calls").iter_rows())
+    called = dict(_coverage(store).select("day", "calls").iter_rows())
     summary = _frame(store, assets.COVERAGE_SUMMARY)
     counted: dict[date, int] = {}
     if summary is not None:
@@ -179,11 +179,11 @@ def counted_days(store: ArtifactStore) -> Quality:
         by_day = at_horizon.group_by("day").agg(pl.col("alerts").sum()).collect()
         counted = dict(by_day.iter_rows())
     failing = tuple(
-        Finding(str(day), {"calls": held.get(day, 0), "counted": counted.get(day, 0)})
-        for day in sorted({*held, *counted})
-        if held.get(day, 0) != counted.get(day, 0)
+        Finding(str(day), {"calls": called.get(day, 0), "counted": counted.get(day, 0)})
+        for day in sorted({*called, *counted})
+        if called.get(day, 0) != counted.get(day, 0)
     )
-    return Quality(failing, {"days": len(held), "days_counted": len(counted)})
+    return Quality(failing, {"days": len(called), "days_counted": len(counted)})
 
 
 def _heads(store: ArtifactStore, asset: str) -> Heads:

@@ -114,26 +114,26 @@ def publish_partitions(
     requests: list[PublishRequest] = []
     shares: list[tuple[int, int]] = []
     loose_keys: set[tuple[str, str]] = set()
-    for one in partitions:
-        for draft in one.output.drafts:
-            requests.append(_request(draft, one.provenance, one.ref, one.inputs))
-        loose = {(draft.artifact_type, draft.logical_key): draft for draft in one.output.loose}
+    for finished in partitions:
+        for draft in finished.output.drafts:
+            requests.append(_request(draft, finished.provenance, finished.ref, finished.inputs))
+        loose = {(draft.artifact_type, draft.logical_key): draft for draft in finished.output.loose}
         fresh = [draft for key, draft in loose.items() if key not in loose_keys]
         loose_keys.update(loose)
-        requests += [_request(draft, one.provenance, None, ()) for draft in fresh]
-        shares.append((len(one.output.drafts), len(fresh)))
-    heads = [HeadReplacement(one.ref, one.expected) for one in partitions]
+        requests += [_request(draft, finished.provenance, None, ()) for draft in fresh]
+        shares.append((len(finished.output.drafts), len(fresh)))
+    heads = [HeadReplacement(partition.ref, partition.expected) for partition in partitions]
     results = iter(store.publish_many(requests, heads=heads))
     return [
         PublishedPartition(
-            ref=one.ref,
+            ref=finished.ref,
             results=tuple(
                 sorted(islice(results, own), key=lambda result: result.artifact.logical_key)
             ),
             loose=tuple(islice(results, beside)),
-            counts=one.output.counts,
+            counts=finished.output.counts,
         )
-        for one, (own, beside) in zip(partitions, shares, strict=True)
+        for finished, (own, beside) in zip(partitions, shares, strict=True)
     ]
 
 

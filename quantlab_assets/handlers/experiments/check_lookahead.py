@@ -261,14 +261,14 @@ def _exits(trades: pl.DataFrame) -> pl.DataFrame:
 
 def _holds(trades: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
     """After the candle before the exit candle, and after some earlier ones."""
-    held = trades.filter(pl.col("candles_held") > 1)
-    last = held.with_columns((pl.col("place") - 1).alias("known"))
+    trades_over_candles = trades.filter(pl.col("candles_held") > 1)
+    last = trades_over_candles.with_columns((pl.col("place") - 1).alias("known"))
     parts = [last]
     for _ in range(HOLDS - 1):
-        share = pl.Series("share", generator.random(held.height))
+        share = pl.Series("share", generator.random(trades_over_candles.height))
         span = pl.col("candles_held") - 1
         place = pl.col("entry_place") + (share * span).floor().cast(pl.Int64)
-        parts.append(held.with_columns(place.alias("known")))
+        parts.append(trades_over_candles.with_columns(place.alias("known")))
     return (
         pl.concat(parts)
         .unique(["alert_id", "known"], maintain_order=True)

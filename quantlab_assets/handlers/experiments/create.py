@@ -140,16 +140,16 @@ def _alert_artifacts(
     store: ArtifactStore, alerts: Literal["all"] | Sequence[str], filters: AlertFilters
 ) -> list[Artifact]:
     if alerts == "all":
-        found = [
+        artifacts = [
             artifact
             for artifact in store.list_artifacts(ArtifactFilter(ALERTS.name, "active")).artifacts
             if _meets(artifact, filters)
         ]
-        if not found:
+        if not artifacts:
             raise ValidationFailed(
                 "the lake has no alerts in the filters' range; ingest exports or widen the range"
             )
-        return found
+        return artifacts
     if not alerts:
         raise ValidationFailed("no alerts are named; give artifact ids, or all")
     return store.get_artifacts(_distinct(alerts))
@@ -178,13 +178,13 @@ def _slice_artifacts(
     if slices == "auto":
         listed = store.list_artifacts(ArtifactFilter(OHLCV_SLICE.name, "active")).artifacts
         wanted = _slices_of_calls(slice_windows(listed), alerts, strategy)
-        found = [artifact for artifact in listed if artifact.artifact_id in wanted]
-        if not found:
+        artifacts = [artifact for artifact in listed if artifact.artifact_id in wanted]
+        if not artifacts:
             raise ValidationFailed(
                 f"the lake has no candles after the {alerts.height} calls selected; export slices"
                 " for these days first"
             )
-        return found
+        return artifacts
     if not slices:
         raise ValidationFailed("no slices are named; give artifact ids, or auto")
     return store.get_artifacts(_distinct(slices))

@@ -188,7 +188,7 @@ def _run(
     _refuse_cancelled(tracker, record.experiment_id)
     identity = frozen.identity()
     requests = _requests(store, record, result, provenance, identity)
-    heads = [HeadReplacement(one.head) for one in requests if one.head is not None]
+    heads = [HeadReplacement(request.head) for request in requests if request.head is not None]
     published = store.publish_many(requests, heads=heads)
     results = dict(zip(RESULT_TYPES, published, strict=True))
     completed = tracker.store_results(

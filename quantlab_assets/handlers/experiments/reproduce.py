@@ -87,11 +87,14 @@ def _inputs(store: ArtifactStore, record: ExperimentRecord) -> ResolvedInputs | 
     try:
         frozen = frozen_inputs(store, definition)
         altered = [
-            one.artifact_id
-            for one in frozen.all
-            if one.artifact_id
+            artifact.artifact_id
+            for artifact in frozen.all
+            if artifact.artifact_id
             != artifact_id_of(
-                one.artifact_type, one.schema_version, one.logical_key, one.content_hash
+                artifact.artifact_type,
+                artifact.schema_version,
+                artifact.logical_key,
+                artifact.content_hash,
             )
         ]
         if altered:
@@ -105,13 +108,13 @@ def _inputs(store: ArtifactStore, record: ExperimentRecord) -> ResolvedInputs | 
 def _sorted_out(store: ArtifactStore, ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Which inputs are missing, and which are damaged. One by one: this is no hot path."""
     missing, corrupt = [], []
-    for one in ids:
+    for artifact_id in ids:
         try:
-            store.verify_artifacts([one])
+            store.verify_artifacts([artifact_id])
         except (NotFound, LostFile):
-            missing.append(one)
+            missing.append(artifact_id)
         except IntegrityError:
-            corrupt.append(one)
+            corrupt.append(artifact_id)
     return missing, corrupt
 
 
@@ -139,14 +142,14 @@ def _judged(
     notes: Sequence[str],
 ) -> Reproduction:
     parts, difference, more = _compared(store, record, tables)
-    drifted = [one.part for one in parts if not one.identical]
+    drifted = [part.part for part in parts if not part.identical]
     if drifted:
         message = (
             f"the same inputs and engine give another result ({', '.join(drifted)});"
             f" first difference: {difference or 'unknown'}"
         )
     else:
-        message = f"{', '.join(one.part for one in parts)}: the same content hashes"
+        message = f"{', '.join(part.part for part in parts)}: the same content hashes"
     return Reproduction(
         experiment_id=record.experiment_id,
         verdict="DRIFTED" if drifted else "IDENTICAL",
@@ -172,7 +175,7 @@ def _by_another_engine(
         parts, difference, more = _compared(store, record, tables)
         outcome = (
             "it gives the same result"
-            if all(one.identical for one in parts)
+            if all(part.identical for part in parts)
             else f"it gives another result, first difference: {difference or 'unknown'}"
         )
     except QuantlabError as error:
@@ -226,15 +229,17 @@ def first_difference(
     Both in canonical order. NaN equals NaN, null equals null, 0.0 equals -0.0, as in the hash.
     """
     common = min(recorded.height, reproduced.height)
-    found: tuple[int, int] | None = None
+    earliest: tuple[int, int] | None = None
     for place, column in enumerate(recorded.columns):
         differs = recorded[column].head(common).ne_missing(reproduced[column].head(common))
         row = differs.arg_max() if differs.any() else None
-        if row is not None and (found is None or row < found[0]):
-            found = (row, place)
-    if found is None and recorded.height == reproduced.height:
+        if row is not None and (earliest is None or row < earliest[0]):
+            earliest = (row, place)
+    if earliest is None and recorded.height == reproduced.height:
         return None
-    row, column_name = (common, None) if found is None else (found[0], recorded.columns[found[1]])
+    row, column_name = (
+        (common, None) if earliest is None else (earliest[0], recorded.columns[earliest[1]])
+    )
     return FirstDifference(
         part=part,
         row=row,

@@ -69,10 +69,10 @@ class FrozenInputs:
     def identity(self) -> dict[str, Any]:
         """Which bytes they are, for the record: the set's name, and digests over all hashes."""
         return {
-            "input_set_id": input_set_id_of([one.artifact_id for one in self.all]),
+            "input_set_id": input_set_id_of([artifact.artifact_id for artifact in self.all]),
             "artifacts": len(self.all),
-            "content_digest": content_digest(one.content_hash for one in self.all),
-            "file_digest": content_digest(one.file_hash for one in self.all),
+            "content_digest": content_digest(artifact.content_hash for artifact in self.all),
+            "file_digest": content_digest(artifact.file_hash for artifact in self.all),
         }
 
 

@@ -48,8 +48,8 @@ def add_strategy(
 
 def get_strategy(store: ArtifactStore, name: str) -> NamedStrategy:
     """The strategy that has the name now. Raises `NotFound`."""
-    found = store.find_by_logical_key(STRATEGY.name, f"strategy={name}")
-    active = [artifact for artifact in found if artifact.status == "active"]
+    versions = store.find_by_logical_key(STRATEGY.name, f"strategy={name}")
+    active = [artifact for artifact in versions if artifact.status == "active"]
     if not active:
         raise NotFound(
             f"no strategy {name[:80]!r}; see: quantlab strategies list, or name a JSON file"
@@ -59,8 +59,10 @@ def get_strategy(store: ArtifactStore, name: str) -> NamedStrategy:
 
 def list_strategies(store: ArtifactStore) -> list[NamedStrategy]:
     """All strategies, by name."""
-    held = store.list_artifacts(ArtifactFilter(STRATEGY.name, "active")).artifacts
-    return sorted((_read(store, artifact) for artifact in held), key=lambda one: one.name)
+    artifacts = store.list_artifacts(ArtifactFilter(STRATEGY.name, "active")).artifacts
+    return sorted(
+        (_read(store, artifact) for artifact in artifacts), key=lambda strategy: strategy.name
+    )
 
 
 def _read(store: ArtifactStore, artifact: Artifact) -> NamedStrategy:

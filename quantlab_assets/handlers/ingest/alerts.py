@@ -54,11 +54,11 @@ def alerts_of_days(
     soon = messages.filter(after_midnight & day_before.is_in(days)).with_columns(
         day_before.alias("day")
     )
-    found = extract_alerts(days, today, soon, rules)
-    return {day: _outputs(day, extraction, rules) for day, extraction in found.items()}
+    extractions = extract_alerts(days, today, soon, rules)
+    return {day: _outputs(day, extraction, rules) for day, extraction in extractions.items()}
 
 
-def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
+def _outputs(day: date, extraction: Extraction, rules: Rules) -> DayAlerts:
     params = {
         "rules_version": rules.version,
         "rules_hash": rules.digest,
@@ -69,29 +69,31 @@ def _outputs(day: date, found: Extraction, rules: Rules) -> DayAlerts:
         table = table_of(rows, artifact_type)
         return ArtifactDraft(artifact_type.name, key, table, params=params)
 
-    bases = Counter(found.alerts["known_basis"].to_list())
+    bases = Counter(extraction.alerts["known_basis"].to_list())
     counts = {
-        **found.accounting.counts(),
-        "alerts": found.alerts.height,
-        "network_disputed": found.network_disputed,
+        **extraction.accounting.counts(),
+        "alerts": extraction.alerts.height,
+        "network_disputed": extraction.network_disputed,
         **{f"known_{basis}": bases[basis] for basis in sorted(bases)},
     }
     by_chain = [
         draft(ALERTS, ALERTS.key(day=day.isoformat(), chain=str(chain)), rows)
-        for (chain,), rows in sorted(found.alerts.partition_by("chain", as_dict=True).items())
+        for (chain,), rows in sorted(extraction.alerts.partition_by("chain", as_dict=True).items())
     ]
     key = f"day={day.isoformat()}"
-    refused = Counter(found.quarantine["error_code"].to_list())
+    refused = Counter(extraction.quarantine["error_code"].to_list())
     return DayAlerts(
         alerts=PartitionOutput(tuple(by_chain), counts=counts),
         events=PartitionOutput(
-            (draft(ALERT_EVENTS, key, found.events),) if found.events.height else (),
-            counts={"events": found.events.height},
+            (draft(ALERT_EVENTS, key, extraction.events),) if extraction.events.height else (),
+            counts={"events": extraction.events.height},
         ),
         quarantine=PartitionOutput(
-            (draft(ALERTS_QUARANTINE, key, found.quarantine),) if found.quarantine.height else (),
+            (draft(ALERTS_QUARANTINE, key, extraction.quarantine),)
+            if extraction.quarantine.height
+            else (),
             counts={
-                "quarantine_rows": found.quarantine.height,
+                "quarantine_rows": extraction.quarantine.height,
                 **{f"quarantined_{code}": refused[code] for code in sorted(refused)},
             },
         ),

@@ -64,15 +64,15 @@ def ingest_candles(
     return CandleIngestion(
         files=tuple(files),
         counts=CandleCounts(
-            rows=sum(one.counts.rows for one in each),
-            candles=sum(one.counts.candles for one in each),
-            duplicates=sum(one.counts.duplicates for one in each),
-            conflicts=sum(one.counts.conflicts for one in each),
-            rejected=sum(one.counts.rejected for one in each),
+            rows=sum(file.counts.rows for file in each),
+            candles=sum(file.counts.candles for file in each),
+            duplicates=sum(file.counts.duplicates for file in each),
+            conflicts=sum(file.counts.conflicts for file in each),
+            rejected=sum(file.counts.rejected for file in each),
         ),
         rejected=dict(sorted(rejected.items())),
         tokens=tuple(
-            sorted({t for one in each for t in one.tokens}, key=lambda t: (t.chain, t.key))
+            sorted({t for file in each for t in file.tokens}, key=lambda t: (t.chain, t.key))
         ),
         inserted=inserted,
     )

@@ -83,16 +83,16 @@ def _brings(
 ) -> bool:
     if head is None:
         return True
-    held = [
+    kept = [
         pl.DataFrame(store.open(artifact.artifact_id, verify=True).to_table()) for artifact in head
     ]
     brought = [part.messages for part in source.read(day)]
-    return not union_of_day(source, day, [*held, *brought]).equals(union_messages(held))
+    return not union_of_day(source, day, [*kept, *brought]).equals(union_messages(kept))
 
 
 def _active_alerts(store: ArtifactStore) -> pl.LazyFrame | None:
-    found = store.list_artifacts(ArtifactFilter(ASSETS.type_of(ALERTS), "active"))
-    ids = sorted(artifact.artifact_id for artifact in found.artifacts)
+    page = store.list_artifacts(ArtifactFilter(ASSETS.type_of(ALERTS), "active"))
+    ids = sorted(artifact.artifact_id for artifact in page.artifacts)
     return pl.scan_pyarrow_dataset(store.open_many(ids)) if ids else None
 
 

@@ -111,21 +111,23 @@ def decide(
     """
     taken = {known.content for known in memory.values() if known.verdict == "taken"}
     fresh: dict[str, ReadFile] = {}
-    for one in read:
-        if one.content not in taken:
-            fresh.setdefault(one.content, one)
-    days = {day for one in fresh.values() for day in one.days}
+    for exported in read:
+        if exported.content not in taken:
+            fresh.setdefault(exported.content, exported)
+    days = {day for export in fresh.values() for day in export.days}
     left_out = sorted(day for day in days if not span[0] <= day <= span[1])
     if day_before:
         days = with_day_before(days)
     days = {day for day in days if span[0] <= day <= span[1]}
-    contents = sorted(f"{one.content} {one.file.mtime_ns}" for one in fresh.values() if one.days)
+    contents = sorted(
+        f"{export.content} {export.file.mtime_ns}" for export in fresh.values() if export.days
+    )
     ranges = tuple(
         DayRange(first, last, _run_key(contents, first, last)) for first, last in contiguous(days)
     )
     verdicts: dict[str, tuple[Verdict, str | None]] = {
-        **{one.file.path: ("taken", one.content) for one in read},
-        **{one.file.path: ("refused", None) for one in refused},
+        **{export.file.path: ("taken", export.content) for export in read},
+        **{file.file.path: ("refused", None) for file in refused},
     }
     return InboxDecision(
         ranges,

@@ -45,9 +45,14 @@ def preview_ingestion(
     for day in sorted(days):
         read = {each: _messages(store, source, each, rules) for each in with_day_after([day])}
         messages = read[day]
-        found = alerts_of_days([day], pl.concat(read[each] for each in sorted(read)), rules)[day]
-        outputs = (found.alerts, found.events, found.quarantine)
-        drafts = [*_message_drafts(day, messages), *(d for one in outputs for d in one.drafts)]
+        extracted = alerts_of_days([day], pl.concat(read[each] for each in sorted(read)), rules)[
+            day
+        ]
+        outputs = (extracted.alerts, extracted.events, extracted.quarantine)
+        drafts = [
+            *_message_drafts(day, messages),
+            *(d for output in outputs for d in output.drafts),
+        ]
         new = sum(not _exists(store, draft) for draft in drafts)
         fresh, known = fresh + new, known + len(drafts) - new
         for output in outputs:
@@ -61,9 +66,9 @@ def _messages(
     key = day.isoformat()
     frames = [part.messages for part in source.read(day)]
     if store is not None:
-        held = store.get_heads(assets.MESSAGES, [key])[key] or ()
+        heads = store.get_heads(assets.MESSAGES, [key])[key] or ()
         frames += [
-            pl.DataFrame(store.open(one.artifact_id, verify=True).to_table()) for one in held
+            pl.DataFrame(store.open(head.artifact_id, verify=True).to_table()) for head in heads
         ]
     return with_sender_kinds(union_of_day(source, day, frames), rules).select(MESSAGES.names())
 

@@ -47,16 +47,16 @@ def quarantined(
     source: str | None = None,
 ) -> pl.DataFrame:
     """The rows in quarantine (columns `QUARANTINED`), by day and source, then message or row."""
-    found = store.list_artifacts(ArtifactFilter(ALERTS_QUARANTINE.name, "active")).artifacts
+    artifacts = store.list_artifacts(ArtifactFilter(ALERTS_QUARANTINE.name, "active")).artifacts
     wanted: list[tuple[Artifact, dict[str, str]]] = []
-    for artifact in sorted(found, key=lambda one: one.logical_key):
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.logical_key):
         fields = ALERTS_QUARANTINE.parse_key(artifact.logical_key)
         if day is not None and fields.get("day") != day.isoformat():
             continue
         if source is not None and not fields.get("source", "").startswith(source):
             continue
         wanted.append((artifact, fields))
-    frames = [QUARANTINED.to_frame(), *(_rows(store, *one) for one in wanted)]
+    frames = [QUARANTINED.to_frame(), *(_rows(store, *partition) for partition in wanted)]
     rows = pl.concat(frames)
     return rows if code is None else rows.filter(pl.col("error_code") == code)
 
@@ -116,14 +116,14 @@ def versions_of(store: ArtifactStore, row_id: str) -> pl.DataFrame:
 def readings_of(store: ArtifactStore, sources: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """How the exports that unreadable records came from were read (their clock and their chat), by
     `source`; only of those that do not say it themselves."""
-    found: dict[str, Mapping[str, Any]] = {}
+    readings: dict[str, Mapping[str, Any]] = {}
     for source in sources:
         key = ALERTS_QUARANTINE.key(source=source)
         known = store.find_by_logical_key(ALERTS_QUARANTINE.name, key)
         for params in _params_of(store, known):
             for reading in params.get(READINGS, {}).values():
-                found[source] = reading
-    return found
+                readings[source] = reading
+    return readings
 
 
 def _params_of(store: ArtifactStore, artifacts: Sequence[Artifact]) -> Sequence[Mapping[str, Any]]:

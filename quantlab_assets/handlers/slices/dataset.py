@@ -65,9 +65,9 @@ def export_dataset(
         rules_version=RULES_VERSION,
     )
     by_token = _by_token(slices)
-    held = dataset.content()
-    if held is not None and held.recipe == recipe:
-        return DatasetExport(held, len(slices), len(by_token), built=False)
+    present = dataset.content()
+    if present is not None and present.recipe == recipe:
+        return DatasetExport(present, len(slices), len(by_token), built=False)
     done = 0
     with dataset.replace(recipe) as writer:
         for bucket, artifacts in _batches(by_token, buckets, rows_at_once):
@@ -90,7 +90,9 @@ def bucket_of(address: str, buckets: int) -> int:
 def _by_token(slices: Sequence[Artifact]) -> Mapping[str, list[Artifact]]:
     """The slices of each address, in the order of their keys."""
     tokens: dict[str, list[Artifact]] = defaultdict(list)
-    for artifact in sorted(slices, key=lambda one: (one.logical_key, one.artifact_id)):
+    for artifact in sorted(
+        slices, key=lambda artifact: (artifact.logical_key, artifact.artifact_id)
+    ):
         tokens[SliceKey.parse(artifact.logical_key).token.address].append(artifact)
     return tokens
 

@@ -57,16 +57,18 @@ def slices_of_day(
     refused = [*source.unresolved()] if plan else []
     grades = dict.fromkeys(("good", "partial", "poor"), 0)
     duplicates = conflicts = tokens_without = 0
-    wanted = [CandleWindow(one.chain, one.mint, one.start, one.end) for one in plan]
-    for found in source.windows(wanted):
-        for held in found.candles:
-            draft = _slice(held, settings, newest, unit, grading)
+    wanted = [
+        CandleWindow(planned.chain, planned.mint, planned.start, planned.end) for planned in plan
+    ]
+    for token in source.windows(wanted):
+        for series in token.candles:
+            draft = _slice(series, settings, newest, unit, grading)
             drafts.append(draft)
             grades[draft.tags["grade"]] += 1
-            duplicates += held.duplicates
-            conflicts += held.conflicts
-        refused += found.rejects
-        tokens_without += not found.candles
+            duplicates += series.duplicates
+            conflicts += series.conflicts
+        refused += token.rejects
+        tokens_without += not token.candles
     loose = _refused_rows(refused)
     return PartitionOutput(
         drafts=tuple(sorted(drafts, key=lambda draft: draft.logical_key)),
@@ -93,23 +95,23 @@ def newest_ts_of(params: Iterable[Mapping[str, Any]]) -> datetime | None:
 
 
 def _slice(
-    held: WindowCandles,
+    series: WindowCandles,
     settings: SliceWindow,
     newest: datetime | None,
     unit: str | None,
     grading: Grading,
 ) -> ArtifactDraft:
-    quality = slice_quality(held.table, held.interval_s, held.start, held.end, grading)
+    quality = slice_quality(series.table, series.interval_s, series.start, series.end, grading)
     return ArtifactDraft(
         artifact_type=OHLCV_SLICE.name,
-        logical_key=SliceKey(held.token, held.interval_s, held.start, held.end).format(),
-        table=held.table,
-        tags=slice_tags(held.token, held.interval_s, quality, unit)
-        | {"duplicate_rows": str(held.duplicates), "conflicting_rows": str(held.conflicts)},
-        sources=held.sources,
+        logical_key=SliceKey(series.token, series.interval_s, series.start, series.end).format(),
+        table=series.table,
+        tags=slice_tags(series.token, series.interval_s, quality, unit)
+        | {"duplicate_rows": str(series.duplicates), "conflicting_rows": str(series.conflicts)},
+        sources=series.sources,
         params={
-            "window_from": iso_utc(held.start),
-            "window_to": iso_utc(held.end),
+            "window_from": iso_utc(series.start),
+            "window_to": iso_utc(series.end),
             "pre_s": settings.pre_s,
             "post_s": settings.post_s,
             "newest_ts": None if newest is None else iso_utc(newest),

@@ -83,7 +83,7 @@ def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
     for artifact, key in kept:
         publication = publications.get(artifact.artifact_id)
         newest = None if publication is None else publication.provenance.params.get("newest_ts")
-        held = artifact.tags
+        noted = artifact.tags
         records.append(
             SliceRecord(
                 artifact_id=artifact.artifact_id,
@@ -94,14 +94,14 @@ def list_slices(store: ArtifactStore, where: SliceFilter) -> list[SliceRecord]:
                 window_from=key.start,
                 window_to=key.end,
                 status=artifact.status,
-                grade=held.get("grade"),
-                coverage=None if "coverage" not in held else float(held["coverage"]),
+                grade=noted.get("grade"),
+                coverage=None if "coverage" not in noted else float(noted["coverage"]),
                 rows=artifact.row_count,
-                expected=_whole(held.get("expected_candles")),
-                traded=_whole(held.get("traded_candles")),
-                gaps=_whole(held.get("gaps")),
-                duplicates=_whole(held.get("duplicate_rows")),
-                conflicts=_whole(held.get("conflicting_rows")),
+                expected=_whole(noted.get("expected_candles")),
+                traded=_whole(noted.get("traded_candles")),
+                gaps=_whole(noted.get("gaps")),
+                duplicates=_whole(noted.get("duplicate_rows")),
+                conflicts=_whole(noted.get("conflicting_rows")),
                 quarantined_rows=sum(
                     refused.get(source.sha256, 0) for source in sources[artifact.artifact_id]
                 ),
@@ -135,15 +135,15 @@ def _refused_rows(store: ArtifactStore) -> dict[str, int]:
     }
 
 
-def _order(one: SliceRecord) -> tuple[object, ...]:
+def _order(record: SliceRecord) -> tuple[object, ...]:
     return (
-        one.window_from,
-        one.token,
-        one.interval_s,
-        one.network or "",
-        one.window_to,
-        one.status,
-        one.artifact_id,
+        record.window_from,
+        record.token,
+        record.interval_s,
+        record.network or "",
+        record.window_to,
+        record.status,
+        record.artifact_id,
     )
 
 

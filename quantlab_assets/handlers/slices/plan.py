@@ -103,11 +103,15 @@ def plan_export(
         called = _called(store, alerts[name] or ())
         plan = plan_slices(called, settings)
         drafts = slices_of_day(day, called, source, settings, grading).drafts
-        by_token: dict[tuple[str, str], PlannedSlice] = {(one.chain, one.mint): one for one in plan}
-        found = [_planned(day, draft, by_token, active) for draft in drafts]
-        with_candles = {(one.chain, one.token) for one in found}
+        by_token: dict[tuple[str, str], PlannedSlice] = {
+            (planned.chain, planned.mint): planned for planned in plan
+        }
+        exports = [_planned(day, draft, by_token, active) for draft in drafts]
+        with_candles = {(export.chain, export.token) for export in exports}
         missing = [
-            _without_candles(day, one) for at, one in by_token.items() if at not in with_candles
+            _without_candles(day, planned)
+            for at, planned in by_token.items()
+            if at not in with_candles
         ]
         kept = {draft.logical_key for draft in drafts}
         gone = [
@@ -116,8 +120,13 @@ def plan_export(
             if artifact.logical_key not in kept
         ]
         yield sorted(
-            [*found, *missing, *gone],
-            key=lambda one: (one.chain, one.token, one.interval_s or 0, one.network or ""),
+            [*exports, *missing, *gone],
+            key=lambda export: (
+                export.chain,
+                export.token,
+                export.interval_s or 0,
+                export.network or "",
+            ),
         )
 
 
@@ -125,7 +134,7 @@ def _called(store: ArtifactStore, artifacts: Sequence[Artifact]) -> pl.DataFrame
     """The calls of a day, as far as windows depend on them."""
     if not artifacts:
         return pl.DataFrame(ALERTS_TYPE.empty()).select(PLAN_COLUMNS)
-    return store.read_verified([one.artifact_id for one in artifacts], PLAN_COLUMNS)
+    return store.read_verified([artifact.artifact_id for artifact in artifacts], PLAN_COLUMNS)
 
 
 def _planned(
@@ -138,8 +147,10 @@ def _planned(
     identity = artifact_id_of(
         OHLCV_SLICE.name, OHLCV_SLICE.schema_version, draft.logical_key, content_hash(table)
     )
-    held = active.get(draft.logical_key)
-    outcome: Outcome = "new" if held is None else "unchanged" if held == identity else "changed"
+    active_id = active.get(draft.logical_key)
+    outcome: Outcome = (
+        "new" if active_id is None else "unchanged" if active_id == identity else "changed"
+    )
     key = SliceKey.parse(draft.logical_key)
     token = key.token
     return PlannedExport(
