@@ -26,8 +26,8 @@ import pyarrow as pa
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.adapters.manifest.tables import artifacts
 from quantlab_assets.adapters.objects.layout import parquet_path
-from quantlab_assets.adapters.objects.local_disk import PARALLEL
 from quantlab_assets.adapters.objects.parquet import encode
+from quantlab_assets.adapters.objects.writers import PARALLEL
 from quantlab_assets.adapters.upkeep.audit import audit
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table, in_canonical_order
 from quantlab_assets.domain.artifacts.content_hash import content_hash

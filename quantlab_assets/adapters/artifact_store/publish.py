@@ -22,7 +22,8 @@ from quantlab_assets.adapters.manifest.rows import artifact_by_file, input_set_a
 from quantlab_assets.adapters.objects import parquet as parquet_format
 from quantlab_assets.adapters.objects import sidecar
 from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
-from quantlab_assets.adapters.objects.local_disk import LocalFiles, Writers, read_file, sha256_of
+from quantlab_assets.adapters.objects.local_disk import LocalFiles, read_file, sha256_of
+from quantlab_assets.adapters.objects.writers import Writers
 from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of

@@ -9,7 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantlab_assets.adapters.objects.local_disk import PARALLEL, LocalFiles
+from quantlab_assets.adapters.objects.local_disk import LocalFiles
+from quantlab_assets.adapters.objects.writers import PARALLEL
 from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.type import ArtifactType

@@ -3,89 +3,27 @@
 A file comes into being in the staging folder, is synced, and is then linked to its name, which
 fails if the name is taken: no half file is ever seen under a final name and nothing is
 overwritten. Paths are relative to the artifacts root and have the shape that `layout` gives them.
-`Disk` holds the single steps, so that a test can break each one of them.
+`disk` has the single steps, so that a test can break each one of them.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from threading import BoundedSemaphore
-from typing import Final, ParamSpec, Self, TypeVar
+from typing import Final, TypeVar
 
+from quantlab_assets.adapters.objects.disk import Disk
 from quantlab_assets.adapters.objects.layout import artifact_id_in, is_staged, sidecar_path
+from quantlab_assets.adapters.objects.writers import Writers
 from quantlab_assets.domain.errors import IntegrityError, NotFound, StoreUnavailable
 
-PARALLEL: Final = 8
-"""Threads that write and sync: a disk commits several syncs in the time of one."""
-
-P = ParamSpec("P")
 R = TypeVar("R")
 
-_PENDING: Final = 32
 _WHOLE_FILE: Final = 8 << 20
-
-
-class Disk:
-    """The steps that change a disk, one method each. They raise OSError."""
-
-    def create(self, path: Path) -> int:
-        """A descriptor of a new, empty, read-only file."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(path, flags, 0o444)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        """Write some of the data, and say how much."""
-        return os.write(descriptor, data)
-
-    def make_readable(self, descriptor: int) -> None:
-        """Mode 0444, whatever the umask."""
-        os.fchmod(descriptor, 0o444)
-
-    def sync(self, descriptor: int) -> None:
-        """Make a file's content, or a folder's names, survive a power cut."""
-        os.fsync(descriptor)
-
-    def link(self, source: Path, target: Path) -> None:
-        """Give a file a further name; the name must be free."""
-        os.link(source, target)
-
-    def replace(self, source: Path, target: Path) -> None:
-        """Rename over whatever has the name."""
-        source.replace(target)
-
-    def remove(self, path: Path) -> None:
-        """Take a name away."""
-        path.unlink()
-
-    def move(self, source: Path, target: Path) -> None:
-        """Give a file another name, on another file system too; nothing else may be using it."""
-        try:
-            source.rename(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            shutil.copy2(source, target)
-            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            source.unlink()
-
-    def remove_folder(self, path: Path) -> None:
-        """Take an empty folder away."""
-        path.rmdir()
-
-    def make_folder(self, path: Path) -> None:
-        """Make a folder and the ones above it."""
-        path.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,35 +275,6 @@ class LocalFiles:
             self._disk.sync(descriptor)
         finally:
             os.close(descriptor)
-
-
-class Writers:
-    """Threads for file work beside the caller's, which runs at most `_PENDING` pieces ahead.
-
-    One piece of work alone is done at once, without a thread. Leaving the context waits for all.
-    """
-
-    def __init__(self, expected: int, threads: int = PARALLEL) -> None:
-        self._executor = ThreadPoolExecutor(min(threads, expected)) if expected > 1 else None
-        self._room = BoundedSemaphore(_PENDING)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, failure: object, *_: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=failure is not None)
-
-    def submit(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """Start the work, waiting while too much of it is under way."""
-        if self._executor is None:
-            done: Future[R] = Future()
-            done.set_result(work(*args, **kwargs))
-            return done
-        self._room.acquire()
-        future = self._executor.submit(work, *args, **kwargs)
-        future.add_done_callback(lambda _: self._room.release())
-        return future
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

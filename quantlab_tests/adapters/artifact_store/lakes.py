@@ -9,7 +9,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, event
 
 from quantlab_assets.adapters.artifact_store import ManifestDatabase, ParquetStore
-from quantlab_assets.adapters.objects.local_disk import Disk, LocalFiles
+from quantlab_assets.adapters.objects.disk import Disk
+from quantlab_assets.adapters.objects.local_disk import LocalFiles
 from quantlab_assets.domain.artifacts.records import (
     HeadReplacement,
     PartitionRef,
