@@ -12,7 +12,12 @@ import pytest
 
 from quantlab_assets.adapters.artifact_store import ParquetStore
 from quantlab_assets.adapters.bundle.export import export_bundle, import_bundle
+from quantlab_assets.adapters.objects import parquet as parquet_format
 from quantlab_assets.adapters.objects import sidecar
+from quantlab_assets.adapters.objects.layout import parquet_path, sidecar_path
+from quantlab_assets.adapters.objects.local_disk import sha256_of
+from quantlab_assets.domain.artifacts.content_hash import content_hash
+from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import LineageInput
 from quantlab_assets.domain.errors import (
     Conflict,
@@ -21,7 +26,7 @@ from quantlab_assets.domain.errors import (
     QuantlabError,
     ValidationFailed,
 )
-from quantlab_tests.adapters.artifact_store.lakes import note, open_lake
+from quantlab_tests.adapters.artifact_store.lakes import NOTES, note, open_lake
 from quantlab_tests.adapters.artifact_store.scenes import clean, copied
 
 Members = dict[str, bytes]
@@ -484,6 +489,66 @@ def test_what_is_cut_short_too_big_or_no_tar_is_refused(
         import_bundle(target, whole, max_file_bytes=100)
     with pytest.raises(NotFound, match="no bundle at"):
         import_bundle(target, memory_path / "absent.tar")
+    nothing_came(target)
+
+
+def test_a_size_that_is_no_number_is_refused(
+    source: ParquetStore, target: ParquetStore, memory_path: Path
+) -> None:
+    bundle = memory_path / "all.tar"
+    export_bundle(source, everything(source), bundle)
+    data = bytearray(bundle.read_bytes())
+    data[124:136] = b"a great deal"
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    bundle.write_bytes(data)
+
+    with pytest.raises(IntegrityError, match="a size is no number"):
+        import_bundle(target, bundle)
+    nothing_came(target)
+
+
+@pytest.mark.parametrize("named", ["as before", "by what is in it now"])
+def test_rows_are_what_publishing_would_have_made_of_them(
+    target: ParquetStore, memory_path: Path, named: str
+) -> None:
+    """A file with other rows, or with its rows in another order, and all hashes to match."""
+    store = open_lake(memory_path / "other", create=True)
+    true = store.publish_artifact(note(1, "a", "b")).artifact
+    export_bundle(store, [true.artifact_id], memory_path / "true.tar")
+    members = unpacked(memory_path / "true.tar")
+    rows = store.open(true.artifact_id).to_table()
+    if named == "as before":
+        rows = rows.set_column(1, NOTES.schema.field("text"), [["a", "forged"]])
+        forged = true
+    else:
+        rows = rows.take([1, 0])
+        hashed = content_hash(rows)
+        artifact_id = artifact_id_of("notes", 1, true.logical_key, hashed)
+        path = parquet_path("notes", 1, artifact_id)
+        forged = replace(true, artifact_id=artifact_id, content_hash=hashed, path=path)
+    data = parquet_format.encode(rows, NOTES, forged.content_hash)
+    forged = replace(forged, file_hash=sha256_of(data), file_size=len(data))
+    told = sidecar.unseal(members.pop(f"artifacts/{sidecar_path(true.path)}"), true.path)
+    del members[f"artifacts/{true.path}"]
+    manifest = members["manifest.jsonl"].decode()
+    for was, now in (
+        (true.path, forged.path),
+        (true.artifact_id, forged.artifact_id),
+        (true.content_hash, forged.content_hash),
+        (true.file_hash, forged.file_hash),
+        (f'"file_size":{true.file_size}', f'"file_size":{forged.file_size}'),
+    ):
+        assert was in manifest
+        manifest = manifest.replace(was, now)
+    members["manifest.jsonl"] = manifest.encode()
+    members[f"artifacts/{forged.path}"] = data
+    members[f"artifacts/{sidecar_path(forged.path)}"] = sidecar.seal(
+        {**told, **sidecar.identity(forged)}
+    )
+
+    with pytest.raises(IntegrityError, match="holds other content than its row says"):
+        import_bundle(target, packed(members, memory_path / "forged.tar"))
     nothing_came(target)
 
 
