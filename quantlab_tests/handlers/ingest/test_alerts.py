@@ -65,6 +65,7 @@ def test_a_day_of_chatter_publishes_nothing_and_says_what_it_saw() -> None:
         "calling": 0,
         "quarantined": 0,
         "alerts": 0,
+        "network_disputed": 0,
     }
 
 
