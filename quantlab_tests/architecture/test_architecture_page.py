@@ -29,7 +29,7 @@ def test_every_file_that_the_documentation_names_is_there() -> None:
     tops = "quantlab_assets|quantlab_tests|adapters|cli|defs|domain|handlers|lake|ports|simulation"
     named = {
         (page.name, name)
-        for page in [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+        for page in [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
         for name in re.findall(rf"`((?:{tops})/[\w/.]*\w)/?`", page.read_text(encoding="utf-8"))
     }
     missing = {

@@ -289,11 +289,41 @@ CREATE TABLE IF NOT EXISTS projection_requests (
 );
 """
 
+# No type had two versions before, so there is nothing that an older program could leave
+# doubled; should there be two all the same, the newest version stays.
+_ONE_ACTIVE_OF_ALL_VERSIONS: Final = """
+INSERT INTO supersedes (new_id, old_id, at, reason)
+SELECT newest.artifact_id, artifacts.artifact_id,
+    CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'newer_version'
+FROM artifacts JOIN artifacts AS newest
+    ON newest.artifact_type = artifacts.artifact_type
+    AND newest.logical_key = artifacts.logical_key
+WHERE artifacts.status = 'active' AND artifacts.keeps_many = 0 AND newest.status = 'active'
+AND newest.schema_version = (
+    SELECT max(every.schema_version) FROM artifacts AS every
+    WHERE every.artifact_type = artifacts.artifact_type
+    AND every.logical_key = artifacts.logical_key
+    AND every.status = 'active'
+) AND newest.schema_version > artifacts.schema_version;
+UPDATE artifacts SET status = 'superseded'
+WHERE status = 'active' AND keeps_many = 0 AND EXISTS (
+    SELECT 1 FROM artifacts AS newer
+    WHERE newer.artifact_type = artifacts.artifact_type
+    AND newer.logical_key = artifacts.logical_key
+    AND newer.status = 'active'
+    AND newer.schema_version > artifacts.schema_version
+);
+DROP INDEX one_active_per_key;
+CREATE UNIQUE INDEX one_active_per_key ON artifacts (artifact_type, logical_key)
+WHERE status = 'active' AND keeps_many = 0;
+"""
+
 MANIFEST: Final = Schema(
     metadata,
     (
         Migration(1, _FIRST_TABLES),
         Migration(2, _PROJECTION_REQUESTS),
+        Migration(3, _ONE_ACTIVE_OF_ALL_VERSIONS),
     ),
 )
 """The schema of a lake's manifest."""

@@ -53,9 +53,8 @@ artifacts = Table(
     ),
 )
 Index(
-    "one_active_per_key",
+    "one_active_per_key",  # over all schema versions of the type
     artifacts.c.artifact_type,
-    artifacts.c.schema_version,
     artifacts.c.logical_key,
     unique=True,
     sqlite_where=text("status = 'active' AND keeps_many = 0"),

@@ -26,11 +26,11 @@ from quantlab_assets.adapters.manifest.changes.insert import (
 from quantlab_assets.adapters.manifest.changes.succession import active_by_key, decide, key_of
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase, Transaction
 from quantlab_assets.adapters.manifest.rows import existing_ids, existing_input_sets, known_ids
+from quantlab_assets.adapters.manifest.upkeep.copies import check_manifest, copy_database
 from quantlab_assets.adapters.objects import sidecar
 from quantlab_assets.adapters.objects.layout import artifact_id_in, sidecar_path
 from quantlab_assets.adapters.objects.local_disk import FileFound, LocalFiles
 from quantlab_assets.adapters.objects.sidecar import Described
-from quantlab_assets.adapters.upkeep.backup import check_manifest, copy_database
 from quantlab_assets.adapters.whole_files import sync
 from quantlab_assets.domain.artifacts.identity import input_set_id_of
 from quantlab_assets.domain.artifacts.registry import TypeRegistry

@@ -243,7 +243,11 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
             @last.callback
             def finish() -> None:
-                """Also of a body that dies: what is being written by then counts."""
+                """Wait for the partitions that are being written, also where the asset fails.
+
+                If it raises on the fifth day, days one to four are published all the same, and
+                Dagster is told of them.
+                """
                 while under_way:
                     settle(under_way.popleft())
 
@@ -251,7 +255,7 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
                 if partition not in expected or partition in seen:
                     raise ValidationFailed(
                         f"{key.to_user_string()} produced partition {partition!r} twice, or it is "
-                        f"not started of this run ({min(expected)} to {max(expected)})"
+                        f"not one of this run ({min(expected)} to {max(expected)})"
                     )
                 seen.add(partition)
                 started = _UnderWay(partition)

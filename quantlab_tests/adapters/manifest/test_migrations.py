@@ -103,6 +103,30 @@ def test_an_old_a_half_migrated_and_a_new_manifest_come_to_one_schema(tmp_path: 
             assert connection.exec_driver_sql("SELECT name FROM sources").scalar_one()
 
 
+def test_of_two_active_schema_versions_of_a_key_the_newest_stays(tmp_path: Path) -> None:
+    path = make_old(tmp_path / "old.sqlite", version=2)
+    connection = sqlite3.connect(path)
+    for number, version in enumerate((1, 3, 2)):
+        connection.execute(
+            "INSERT INTO artifacts (artifact_id, sequence, artifact_type, schema_version,"
+            " logical_key, status, keeps_many, path, file_hash, file_size, content_hash, row_count,"
+            " created_at) VALUES (?, ?, 'notes', ?, 'chat=1', 'active', 0, ?, 'x', 1, 'y', 1, 0)",
+            (str(version) * 32, 100 + number, version, f"p{version}"),
+        )
+    connection.commit()
+    connection.close()
+
+    with ManifestDatabase.open(path).reading() as migrated:
+        active = "SELECT artifact_id FROM artifacts WHERE status = 'active'"
+        assert migrated.exec_driver_sql(f"{active} AND logical_key = 'chat=1'").all() == [
+            ("3" * 32,)
+        ]
+        replaced = migrated.exec_driver_sql(
+            "SELECT new_id, old_id FROM supersedes WHERE reason = 'newer_version' ORDER BY old_id"
+        )
+        assert replaced.all() == [("3" * 32, "1" * 32), ("3" * 32, "2" * 32)]
+
+
 def test_what_differs_is_seen() -> None:
     """The comparison of the tests above: a step that forgets its column does not pass."""
     forgetful = Schema(with_one_more_column().tables, (*MANIFEST.steps, Migration(NEXT, "")))
