@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -505,7 +506,8 @@ def test_a_projection_is_on_the_disk_before_it_has_its_name(
     monkeypatch.undo()
 
     last = [event for event in seen if event[1] != "mine.duckdb" or event[2] == _time(path)]
-    assert [event[:2] for event in last] == [
+    # DuckDB syncs the file too, on a fast machine at the same time by its clock.
+    assert [event for event, _ in groupby(event[:2] for event in last)] == [
         ("sync", "mine.duckdb"),
         ("sync", "record.json"),
         ("name", "record.json"),

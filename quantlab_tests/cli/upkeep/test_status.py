@@ -73,4 +73,4 @@ def test_status_for_people_and_as_csv(demo_lake: Path, quantlab: Quantlab) -> No
         (row["section"], row["name"]): row["value"] for row in csv.DictReader(io.StringIO(out))
     }
     assert facts["lake", "newest_alert_day"] == "2025-11-09"
-    assert facts["artifacts", "alerts_v1/active"] == "10"
+    assert facts["artifacts", "alerts_v1/active"] == "9"
