@@ -88,6 +88,11 @@ def test_what_a_table_or_column_is_about_is_said_in_the_database(lake: Lake) -> 
     assert silent["table_name"].to_list() == []
     views = lake.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal AND comment IS NULL")
     assert views["view_name"].to_list() == []
+    columns = lake.sql(
+        "SELECT table_name || '.' || column_name AS named FROM duckdb_columns()"
+        " WHERE schema_name = 'main' AND NOT internal AND comment IS NULL"
+    )
+    assert columns["named"].to_list() == []
 
 
 def test_asking_imports_no_dagster(folder: Path, tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ class Builder:
                 create_table(connection, table, files)
             if plan.request.layout == "research":
                 self._write_records(connection, tuple(plan.state))
-                research.write_views(connection, [table.table.name for table in plan.tables])
+                types = {table.table.name: table.artifact_type.name for table in plan.tables}
+                research.write_views(connection, types)
                 mark_candles_that_count(connection)
         fresh = database.stat().st_size
         return self._put(plan, database, fresh_size=fresh, fresh_rows=plan.row_count)

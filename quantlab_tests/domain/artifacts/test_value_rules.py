@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from quantlab_assets.domain.artifacts import value_rules
 from quantlab_assets.domain.artifacts.registry import TypeRegistry
 from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
 from quantlab_assets.domain.artifacts.type import ArtifactType
@@ -160,6 +161,21 @@ def table(artifact_type: ArtifactType, **changes: object) -> pa.Table:
         [row | GOOD[artifact_type.name], row | GOOD[artifact_type.name] | changes],
         schema=artifact_type.schema,
     )
+
+
+WITHOUT_RULES: set[tuple[str, int]] = set()
+"""Versions of seed types of whose values there is nothing to say."""
+
+
+def test_every_version_of_every_seed_type_has_rules_about_columns_it_has() -> None:
+    versions = {
+        (version.name, version.schema_version): {*version.schema.names, ""}
+        for seed_type in SEED_TYPES
+        for version in seed_type.versions
+    }
+    assert set(value_rules._RULES) == set(versions) - WITHOUT_RULES
+    unknown = {of: set(rules) - versions[of] for of, rules in value_rules._RULES.items()}
+    assert {of: names for of, names in unknown.items() if names} == {}
 
 
 @pytest.mark.parametrize("artifact_type", SEED_TYPES, ids=lambda one: one.name)

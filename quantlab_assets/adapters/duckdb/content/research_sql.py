@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from quantlab_assets.adapters.duckdb.connections import run
 from quantlab_assets.adapters.duckdb.identifiers import quoted, text_literal
+from quantlab_assets.domain.artifacts.column_comments import column_comment
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.assets import (
     ALERTS,
@@ -124,6 +125,9 @@ _VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 
+_SHOWN_BY: Final[Mapping[str, str]] = {"ohlcv": CANDLES}
+"""Views that show rows of a table as they are, whose columns mean the same."""
+
 _NETWORK: Final = "CASE WHEN p.chain = 'solana' THEN 'solana' ELSE p.token_chain END"
 """The network of a candle, as `domain/tokens/networks.py` has it."""
 
@@ -172,58 +176,120 @@ _RECORD_COMMENTS: Final[Mapping[str, str]] = {
     "experiment_events": "What happened to each experiment, and when.",
 }
 
-_COLUMN_COMMENTS: Final[Mapping[str, str]] = {
-    "alert_id": "The call: <chat>:<message>:<mint>.",
-    "alert_ts_utc": "When the message was written.",
-    "known_ts_utc": "When the token's address was known; nobody could have bought before.",
-    "chain": "Family of networks: solana or evm.",
-    "token_chain": "Network, null where it is not known: an EVM address does not tell.",
-    "mint": "Address of the token called.",
-    "token_address": "Address of the token.",
-    "caller_name": "Name of the caller as written.",
-    "caller_name_norm": "Name of the caller in one spelling; group by this.",
-    "mint_source": "Where the address was found: text, link or bot_reply.",
-    "card_price_usd": "Price on the bot's card; it may be later than the call (card_leaks).",
-    "card_mcap_usd": "Market capitalisation on the bot's card; it may be later than the call.",
-    "card_asof_ts_utc": "When the card was written or last edited.",
-    "card_leaks": "The card is known to be later than the call.",
-    "interval_s": "Length of a candle in seconds.",
-    "ts": "When the candle, or the point of the curve, begins.",
-    "open": "First price of the candle.",
-    "high": "Highest price of the candle.",
-    "low": "Lowest price of the candle.",
-    "close": "Last price of the candle; known only at ts + interval_s.",
-    "volume": "Volume in quote currency, null where it is not known.",
-    "horizon_h": "Hours after the call; negative ones are before it.",
-    "expected_candles": "Candles there should be in the horizon.",
-    "actual_candles": "Candles there are.",
-    "traded_candles": "Candles with a volume above zero.",
-    "coverage_ratio": "Actual candles over expected ones.",
-    "grade": "good, partial or poor.",
-    "reason": "Why candles are missing.",
-    "coverage_1h": "Share of the candles of the hour after the call that are there.",
-    "coverage_4h": "Share of the candles of the 4 hours after the call that are there.",
-    "coverage_24h": "Share of the candles of the 24 hours after the call that are there.",
-    "coverage_48h": "Share of the candles of the 48 hours after the call that are there.",
-    "experiment_id": "The experiment; the same one has the same id in every lake.",
-    "entry_price": "Price of the fill, without costs.",
-    "exit_price": "Price of the exits, weighted by fraction, without costs.",
-    "exit_reason": "Why the last part was sold.",
-    "net_pnl": "Profit in units of the stake, after costs.",
-    "net_return": "Profit over stake, after costs; 0.1 is 10 %.",
-    "gross_pnl": "Profit before costs.",
-    "metric_value": "Null where the metric is undefined.",
-    "equity": "Capital with open positions at their last known price.",
-    "drawdown": "Fall from the highest equity so far.",
-    "artifact_id": "Identity of an artifact: the same data under the same key has the same id.",
-    "input_id": "Artifact that was an input.",
+_ARTIFACT_ID: Final = "The artifact: the same data under the same key has the same id."
+_INPUT_ID: Final = "Artifact that was an input."
+_LINEAGE_COLUMNS: Final[Mapping[str, str]] = {
+    "artifact_id": "Artifact that was made.",
     "role": "loaded: it was read; declared: it was named as a dependency.",
-    "stale": "An input was superseded since.",
-    "status": "State of the artifact or experiment.",
-    "logical_key": "What the artifact is about, in the grammar of its type.",
-    "content_hash": "Hash of the rows, however they are stored.",
-    "created_at": "When it was made.",
+    "publication_id": "Number of the publication that says so.",
 }
+_EXPERIMENT_COLUMNS: Final[Mapping[str, str]] = {
+    "name": "Label of the experiment; it does not change the id.",
+    "status": "State: pending, running, completed, failed or cancelled.",
+    "stale": "An input was superseded since.",
+    "created_at": "When it was created, UTC.",
+    "completed_at": "When it ended, UTC; null before.",
+}
+
+_COLUMN_COMMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "artifacts": {
+        "artifact_id": _ARTIFACT_ID,
+        "artifact_type": "Type of the artifact, such as alerts_v1.",
+        "schema_version": "Version of the type's schema that its file is in.",
+        "logical_key": "What the artifact is about, in the grammar of its type.",
+        "status": "State of the artifact: active, superseded, ...",
+        "row_count": "Rows it holds.",
+        "min_ts": "Earliest time in its type's time column, UTC; null without one.",
+        "max_ts": "Latest time in its type's time column, UTC; null without one.",
+        "created_at": "When it was published first, UTC.",
+        "purged_at": "When its file was deleted, UTC; null while it is there.",
+        "file_size": "Size of its file in bytes.",
+        "path": "Its file, below the folder of the lake.",
+        "file_hash": "Hash of the file's bytes.",
+        "content_hash": "Hash of the rows, however they are stored.",
+    },
+    "artifact_tags": {
+        "artifact_id": _ARTIFACT_ID,
+        "name": "Name of the tag.",
+        "value": "Value of the tag.",
+    },
+    "artifact_sources": {
+        "artifact_id": _ARTIFACT_ID,
+        "sha256": "Hash of the raw file's bytes.",
+        "name": "Name of the raw file.",
+        "kind": "Kind of the raw file.",
+        "size": "Size of the raw file in bytes.",
+    },
+    "lineage": {
+        **_LINEAGE_COLUMNS,
+        "input_id": _INPUT_ID,
+    },
+    "lineage_inputs": {
+        **_LINEAGE_COLUMNS,
+        "input_id": _INPUT_ID,
+    },
+    "lineage_input_sets": {
+        **_LINEAGE_COLUMNS,
+        "input_set_id": "Frozen set that was an input.",
+    },
+    "input_sets": {
+        "input_set_id": "Frozen set of artifacts: the same ones have the same id.",
+        "artifact_id": "Artifact in the set.",
+    },
+    "experiments": {
+        **_EXPERIMENT_COLUMNS,
+        "started_at": "When it last began to run, UTC; null before.",
+        "parent_id": "Experiment that this one was made from, null if none.",
+        "engine_version": "Version of the simulation that it is, or was, run with.",
+        "input_set_id": "Frozen set of all its inputs.",
+        "filters_json": "Which calls count, as canonical JSON.",
+        "params_json": "What was recorded beside, as canonical JSON.",
+        "min_coverage": "Least share of candles a slice must have to be run on, a fraction; null:"
+        " any.",
+        "error": "Why it failed, null if it did not.",
+    },
+    "experiment_inputs": {"artifact_id": "Artifact that the experiment froze."},
+    "experiment_outputs": {
+        "part": "Part of the result: trades, metrics, curves, ...",
+        "artifact_id": "Artifact that holds the part.",
+    },
+    "experiment_events": {
+        "event_id": "Number of the change, ascending.",
+        "at": "When the status changed, UTC; the name is a keyword and needs quotes.",
+        "old_status": "Status before, null at creation.",
+        "new_status": "Status from then on.",
+        "detail": "What there is to say of the change, null if nothing.",
+    },
+    "alerts_with_coverage": {
+        "coverage_1h": "Share of the candles of the hour after the call that are there.",
+        "coverage_4h": "Share of the candles of the 4 hours after the call that are there.",
+        "coverage_24h": "Share of the candles of the 24 hours after the call that are there.",
+        "coverage_48h": "Share of the candles of the 48 hours after the call that are there.",
+        "grade_24h": "Grade of the 24 hours after the call: good, partial, poor or none.",
+        "reason_24h": "Why candles of the 24 hours after the call are missing.",
+    },
+    "caller_summary": {
+        "calls": "Calls of the caller.",
+        "tokens": "Different tokens called.",
+        "first_call": "When the caller's first call was posted, UTC.",
+        "last_call": "When the caller's last call was posted, UTC.",
+        "covered_calls": "Calls whose next 24 hours are graded good.",
+        "mean_coverage_24h": "Mean share of the candles of the 24 hours after a call that are"
+        " there, a fraction.",
+    },
+    "latest_experiments": {
+        **_EXPERIMENT_COLUMNS,
+        "alerts_seen": "Calls that the experiment considered; null without a result.",
+        "total_trades": "Trades; null without a result.",
+        "win_rate": "Share of the trades that won, a fraction; null without trades.",
+        "total_net_pnl": "Profit of all trades after costs; null without a result.",
+        "expectancy": "Mean profit of a trade after costs; null without trades.",
+        "max_drawdown": "Largest fall from the highest equity, as a fraction of it; null without"
+        " trades.",
+        "sharpe": "Mean over standard deviation of daily returns, a year's; null where undefined.",
+    },
+}
+"""Columns of records and views, by table; those that artifacts have are in `column_comments`."""
 
 
 def is_stored(request: ProjectionRequest, table: ProjectionTable) -> bool:
@@ -263,16 +329,20 @@ def write_records(connection: duckdb.DuckDBPyConnection, records: Mapping[str, p
         _comment_columns(connection, name)
 
 
-def write_views(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) -> None:
-    """Create views and macros over the tables that are there, and comment on everything."""
+def write_views(connection: duckdb.DuckDBPyConnection, types: Mapping[str, str]) -> None:
+    """Create views and macros over the tables that are there, and comment on everything.
+
+    `types` has the artifact type of each table of artifacts, by the table's name.
+    """
     for name, (query, comment) in _VIEWS.items():
         run(connection, f"CREATE VIEW {quoted(name, 'view')} AS {query}")
         run(connection, f"COMMENT ON VIEW {quoted(name, 'view')} IS {text_literal(comment)}")
     for kind, (definition, comment) in _MACROS.items():
         run(connection, f"CREATE {definition}")
         run(connection, f"COMMENT ON {kind} IS {text_literal(comment)}")
-    for name in sorted({*tables, *_VIEWS}):
-        _comment_columns(connection, name)
+    of_views = {view: types[table] for view, table in _SHOWN_BY.items()}
+    for name in sorted({*types, *_VIEWS}):
+        _comment_columns(connection, name, {**types, **of_views}.get(name))
     run(
         connection,
         f"COMMENT ON TABLE {STORED_CANDLES} IS"
@@ -280,13 +350,16 @@ def write_views(connection: duckdb.DuckDBPyConnection, tables: Collection[str]) 
     )
 
 
-def _comment_columns(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+def _comment_columns(
+    connection: duckdb.DuckDBPyConnection, name: str, artifact_type: str | None = None
+) -> None:
     columns = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'main' AND table_name = $1",
         [name],
     ).fetchall()
     for (column,) in columns:
-        comment = _COLUMN_COMMENTS.get(column)
+        own = _COLUMN_COMMENTS.get(name, {}).get(column)
+        comment = own or column_comment(artifact_type, column)
         if comment is not None:
             target = f"{quoted(name, 'table')}.{quoted(column, 'column')}"
             run(connection, f"COMMENT ON COLUMN {target} IS {text_literal(comment)}")
