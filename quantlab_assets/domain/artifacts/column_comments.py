@@ -43,7 +43,7 @@ _EVERYWHERE: Final[Mapping[str, str]] = {
     "token_chain": "Network, null where it is not known: an EVM address does not tell.",
     "mint": "Address of the token called; EVM in lower case.",
     "raw_address": "The address as the message writes it.",
-    "caller_key": "The caller's id (user:, channel:), or chat and name (name:) where none is known.",
+    "caller_key": "The caller's id (user:, channel:), or chat and name (name:) where it has none.",
     "caller_name": "Name of the caller as written.",
     "caller_name_norm": "Name of the caller in one spelling; group by this.",
     "caller_id": "Id of the caller as exported, null where the export has none.",
