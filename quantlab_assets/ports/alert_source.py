@@ -35,6 +35,11 @@ class Export:
         return self.pages or (self.source,)
 
     @property
+    def quarantine_source(self) -> str:
+        """What its unreadable records go by in quarantine (`source`)."""
+        return self.source.sha256.removeprefix("sha256:")[:16]
+
+    @property
     def content(self) -> str:
         """What it holds, by name: the bytes, and how they are read."""
         if not self.reading:

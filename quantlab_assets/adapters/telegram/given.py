@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
+
+import polars as pl
 
 from quantlab_assets.adapters.telegram.export_folder import (
     JSON_SUFFIX,
@@ -23,6 +26,9 @@ from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import NotFound
 from quantlab_assets.domain.telegram.clock.times import AUTO, LABEL
 from quantlab_assets.ports.alert_source import AlertSource, Export
+
+_NO_OFFSET: Final = r"has no (?:UTC )?offset"
+"""What both readers say of a time that a zone would make readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ class GivenExport:
     source: AlertSource
     held_as: str | None
     told: ReadingOptions | None
+
+    @property
+    def without_offset(self) -> int:
+        """How many records could not be read only since their times have no offset, and the zone
+        of their clock is not known."""
+        if not self.export.unreadable:
+            return 0
+        rows = self.source.unreadable(self.export.source)
+        reasons = rows.filter(pl.col("error_code") == "bad_date")["error_reason"]
+        return int(reasons.str.contains(_NO_OFFSET).sum())
 
     def take(self, intake: Intake) -> str:
         """Put it into the inbox; the path of its (first) file there."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet as pq
 
+from quantlab_assets.adapters.telegram.container import check_container, in_utf8
 from quantlab_assets.adapters.telegram.export_folder import (
     ExportFiles,
     Form,
@@ -40,6 +41,8 @@ from quantlab_assets.ports.alert_source import Export, ExportedMessages, Refused
 SOURCE_KINDS: Final = {"json": json_export.INGEST_SOURCE, "html": html_export.INGEST_SOURCE}
 
 _ROW_GROUP: Final = 2_000
+_PLAIN: Final = "utf-8"
+"""Where files of another encoding stand in UTF-8 while they are parsed."""
 _MESSAGES, _UNREADABLE, _INDEX = "messages.parquet", "unreadable.parquet", "index.json"
 _VERSION_ORDER: Final = ["chat_id", "message_id", "edited_ts_utc", "text", "entities_json"]
 
@@ -236,10 +239,15 @@ class TelegramInbox:
             work = Path(tempfile.mkdtemp(prefix=".parsing-", dir=self._spool))
         except OSError as error:
             raise StoreUnavailable(f"{self._spool}: cannot write the spool: {error}") from error
-        paths = [self._folder / path for path in files.paths]
         try:
+            plain = work / _PLAIN
+            paths = [
+                in_utf8(self._folder / path, plain / str(number))
+                for number, path in enumerate(files.paths)
+            ]
             reading: dict[str, Any] = {}
             if files.form == "json":
+                check_container(paths[0])
                 batches = json_export.read_export(
                     paths[0],
                     self._rules,
@@ -260,6 +268,7 @@ class TelegramInbox:
                 batches = export.batches()
             index = _write(work, batches) | {"reading": reading}
             (work / html_export.RAW).unlink(missing_ok=True)
+            shutil.rmtree(plain, ignore_errors=True)
             (work / _INDEX).write_text(json.dumps(index, sort_keys=True), "utf-8")
             _put_in_place(work, folder)
         except OSError as error:

@@ -103,7 +103,11 @@ def report(ingestion: Ingestion, target: "Console") -> None:
             chat = f"  chat: {file['chat_id']}, from {_CHAT_FROM[file['chat_id_from']]}"
             target.print(chat, markup=False, soft_wrap=True)
     if not ingestion.days:
-        target.print("No messages in these days: nothing to run.", markup=False)
+        unreadable = _rows("unreadable records: ", ingestion.unreadable)
+        if unreadable:
+            write_table(unreadable, _COUNTS, target)
+        else:
+            target.print("No messages in these days: nothing to run.", markup=False)
         return
     span = f"{ingestion.days[0]} to {ingestion.days[-1]} (UTC)"
     target.print(f"{plural(len(ingestion.days), 'day')} {would}run: {span}", markup=False)

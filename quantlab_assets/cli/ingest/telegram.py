@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 FROM_MESSAGES: Final = (MESSAGES, *ASSETS.of(job="ingestion", group="alerts"))
 """The messages of a day, and what is extracted from them."""
+_TELL_THE_ZONE: Final = "give the zone of the computer that exported, as --timezone Europe/Berlin"
+_ARTIFACTS: Final = ("new_artifacts", "deduped_artifacts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,30 @@ def telegram(
     else:
         columns = (Column("section"), Column("name"), Column("value"))
         write_records(list(facts(found)), columns, output_format)
+    check_read(found)
+
+
+def check_read(ingestion: Ingestion) -> None:
+    """Raises `ValidationFailed` if there were records and none of them could be read."""
+    records = sum(file["records"] for file in ingestion.files)
+    unreadable = sum(file["unreadable"] for file in ingestion.files)
+    if not records or unreadable < records:
+        return
+    codes = ", ".join(f"{code}: {count:,}" for code, count in ingestion.unreadable.items())
+    where = "would be in quarantine" if ingestion.dry_run else "is in quarantine"
+    if any(file["without_offset"] for file in ingestion.files):
+        what_to_do = f"its times have no offset: {_TELL_THE_ZONE}"
+    else:
+        what_to_do = "quantlab quarantine list --rows says why"
+    raise ValidationFailed(
+        f"nothing could be read, all of {plural(unreadable, 'record')} {where} ({codes}); "
+        f"{what_to_do}"
+    )
+
+
+def _is_undated(one: "GivenExport") -> bool:
+    """Whether an export has unreadable records and no day that would put them into quarantine."""
+    return bool(one.export.unreadable) and not one.export.days
 
 
 def _ingest(
@@ -121,6 +147,10 @@ def _ingest(
     asked: Asked,
     progress: Progress,
 ) -> Ingestion:
+    from quantlab_assets.handlers.ingest.changed_days import day_of_undated
+    from quantlab_assets.handlers.ingest.quarantine import leave_when_read
+    from quantlab_assets.lake.provenance import provenance_of
+
     lake = session.open_lake(create=True)
     candidates = _read(lake, lake.settings.telegram_spool, asked, progress)
     progress.say("copying into the inbox")
@@ -133,6 +163,11 @@ def _ingest(
             candidates, asked.limits, graph.days(MESSAGES), _held_days(lake.store)
         )
         counts = materialise_days(graph, days, progress)
+        if not days and not left_out and any(_is_undated(one) for one in candidates):
+            quarantining = materialise_days(graph, [day_of_undated(lake.store)], progress)
+            counts.update({name: quarantining[name] for name in _ARTIFACTS})
+    exports = [one.export for one in candidates]
+    leave_when_read(lake.store, exports, provenance_of("ingest_telegram"))
     return Ingestion(
         files=described,
         days=days,
@@ -237,6 +272,11 @@ def _read(lake: "Lake", spool: Path, asked: Asked, progress: Progress) -> "list[
             _check_chat(one, asked.chat_id)
         for warning in warnings_of(one.export.reading):
             say(f"{given.shown}: {warning}")
+        if 0 < (late := one.without_offset) < one.export.records:
+            say(
+                f"{given.shown}: the times of {plural(late, 'record')} have no offset; "
+                f"{_TELL_THE_ZONE}"
+            )
         found.append(one)
     return found
 
@@ -299,6 +339,7 @@ def _described(one: "GivenExport", name: str | None) -> dict[str, Any]:
         "sha256": one.export.source.sha256,
         "records": one.export.records,
         "unreadable": one.export.unreadable,
+        "without_offset": one.without_offset,
         "days": len(one.export.days),
         "pages": len(one.export.files),
         **reading_of(one.export.reading),

@@ -5,6 +5,7 @@ Asked before anything runs, so that a file which brings nothing new costs no run
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from typing import Final
 
 import polars as pl
 
@@ -12,16 +13,31 @@ from quantlab_assets.domain.artifacts.canonical_order import canonical_table
 from quantlab_assets.domain.artifacts.content_hash import content_hash
 from quantlab_assets.domain.artifacts.identity import artifact_id_of
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, ArtifactFilter
-from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
+from quantlab_assets.domain.artifacts.seed_types import (
+    ALERTS_QUARANTINE,
+    OHLCV_SLICE,
+    TELEGRAM_MESSAGES,
+)
 from quantlab_assets.domain.assets import ALERTS, ASSETS
 from quantlab_assets.domain.days import with_days_beside
 from quantlab_assets.domain.slices.plan import SliceWindow
 from quantlab_assets.domain.telegram.union import union_messages
 from quantlab_assets.handlers.ingest.messages import union_of_day
 from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
-from quantlab_assets.ports.alert_source import AlertSource
+from quantlab_assets.ports.alert_source import AlertSource, Export
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource
+
+_EARLIEST_DAY: Final = date(2020, 1, 1)
+"""A day that the graph always has."""
+
+
+def day_of_undated(store: ArtifactStore) -> date:
+    """The day that puts unreadable records into quarantine whose export has no readable day: the
+    newest the lake has messages of, or the graph's first."""
+    found = store.list_artifacts(ArtifactFilter(TELEGRAM_MESSAGES.name, "active")).artifacts
+    keys = (TELEGRAM_MESSAGES.parse_key_of_any_version(each.logical_key) for each in found)
+    return max((date.fromisoformat(key["day"]) for key in keys), default=_EARLIEST_DAY)
 
 
 def days_with_new_messages(
@@ -30,17 +46,22 @@ def days_with_new_messages(
     """The days of which `source` has a message, or a version of one, that the lake does not hold,
     or holds at another time: that may be the day beside.
 
-    `asset` is the one whose heads are the lake's messages. A day that never ran counts.
+    `asset` is the one whose heads are the lake's messages. A day that never ran counts. For
+    unreadable records without any day, which the lake does not hold, stands `day_of_undated`.
     """
-    own = {day for export in source.exports() for day in export.days}
+    exports = source.exports()
+    own = {day for export in exports for day in export.days}
     days = sorted(with_days_beside(own))
     heads = store.get_heads(asset, [day.isoformat() for day in days])
-    return tuple(
+    changed = {
         day
         for day in days
         if (day in own or heads[day.isoformat()])
         and _brings(store, heads[day.isoformat()], source, day)
-    )
+    }
+    if not changed and any(_is_undated(store, export) for export in exports):
+        changed.add(day_of_undated(store))
+    return tuple(sorted(changed))
 
 
 def days_calling(store: ArtifactStore, tokens: Collection[tuple[str, str]]) -> tuple[date, ...]:
@@ -76,6 +97,15 @@ def days_with_new_slices(
         if _ids(heads[day.isoformat()]) != {_id_of(draft) for draft in drafts}:
             changed.append(day)
     return tuple(changed)
+
+
+def _is_undated(store: ArtifactStore, export: Export) -> bool:
+    """Whether nothing of an export has a day, and what it has is not in quarantine yet."""
+    if export.days or not export.unreadable:
+        return False
+    key = ALERTS_QUARANTINE.key(source=export.quarantine_source)
+    known = store.find_by_logical_key(ALERTS_QUARANTINE.name, key)
+    return all(artifact.status != "active" for artifact in known)
 
 
 def _brings(

@@ -163,9 +163,7 @@ def _unreadable(source: AlertSource, contributing: set[str]) -> tuple[ArtifactDr
     return tuple(
         ArtifactDraft(
             artifact_type=ALERTS_QUARANTINE.name,
-            logical_key=ALERTS_QUARANTINE.key(
-                source=export.source.sha256.removeprefix("sha256:")[:16]
-            ),
+            logical_key=ALERTS_QUARANTINE.key(source=export.quarantine_source),
             table=table_of(source.unreadable(export.source), ALERTS_QUARANTINE),
             sources=export.files,
             params={READINGS: {export.source.sha256: export.reading}} if export.reading else {},

@@ -1,6 +1,6 @@
 """What is in quarantine, and what becomes of it when it is tried again by today's rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final
@@ -20,6 +20,7 @@ from quantlab_assets.domain.errors import NotFound, ValidationFailed
 from quantlab_assets.domain.telegram.chats import chat_bucket
 from quantlab_assets.domain.telegram.frames import frame_schema, table_of
 from quantlab_assets.handlers.ingest.messages import READINGS
+from quantlab_assets.ports.alert_source import Export
 from quantlab_assets.ports.artifact_store import ArtifactStore
 
 ROW_MARK: Final = "#"
@@ -207,3 +208,16 @@ def leave_quarantine(
             expected_active=artifact.artifact_id,
         )
     )
+
+
+def leave_when_read(
+    store: ArtifactStore, exports: Iterable[Export], provenance: Provenance
+) -> None:
+    """Take out of quarantine what was unreadable in exports that are read whole by now, as with a
+    time zone that was not known before."""
+    for export in exports:
+        if not export.unreadable:
+            source = export.quarantine_source
+            ids = quarantined(store, source=source)["id"].to_list()
+            if ids:
+                leave_quarantine(store, source, ids, provenance)
