@@ -24,6 +24,7 @@ import ijson
 import msgspec
 import polars as pl
 
+from quantlab_assets.adapters.telegram.json.repair import StreamRepair, repaired
 from quantlab_assets.adapters.telegram.json.structure import (
     ACCOUNT_LEVEL,
     CHAT_LEVEL,
@@ -40,7 +41,7 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.domain.time_us import SECOND_US, to_us
 
-PARSER_VERSION: Final = "json-3"
+PARSER_VERSION: Final = "json-4"
 INGEST_SOURCE: Final = "telegram_json"
 
 MAX_TEXT: Final = 100_000
@@ -95,6 +96,8 @@ class Batch:
 
     messages: pl.DataFrame
     unreadable: pl.DataFrame
+    repaired: int = 0
+    """How many of the messages were read only after a repair of their JSON (see `repair`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +188,11 @@ def _skeleton(
     splitter = RecordSplitter(level, max_bytes=max_record_bytes, kept_bytes=kept_bytes)
     events: Any = ijson.sendable_list()
     parser = ijson.parse_coro(events, use_float=True)
+    repair = StreamRepair()
     read = 0
     while chunk := file.read(_CHUNK):
         skeleton, records = splitter.feed(chunk)
+        skeleton = repair.feed(skeleton)
         if skeleton:
             with _json_errors(path, read):
                 parser.send(skeleton)
@@ -195,6 +200,8 @@ def _skeleton(
         events.clear()
         read += len(records)
     with _json_errors(path, read):
+        if rest := repair.close():
+            parser.send(rest)
         parser.close()
     yield events, [], read
 
@@ -318,6 +325,7 @@ class _Rows:
     """The service messages of each chat so far: a message answers none that comes later."""
     characters: int = 0
     kept: int = 0
+    repaired: int = 0
 
     @property
     def full(self) -> bool:
@@ -327,9 +335,10 @@ class _Rows:
     def add(self, chat: Chat, record: Record | Scalar) -> None:
         known: Any = {}
         try:
-            known = _decoded(record)
+            known, mended = _decoded(record)
             row = self._row(chat, known)
             self.messages.append(row)
+            self.repaired += mended
             self.characters += len(row[-3]) + len(row[-2])
         except _RefusedError as refused:
             self._refuse(chat, record, known, refused)
@@ -338,8 +347,9 @@ class _Rows:
             self._refuse(chat, record, {}, deep)
 
     def take(self) -> Batch:
-        batch = Batch(_frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE))
-        self.messages, self.unreadable, self.characters = [], [], 0
+        messages, unreadable = _frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE)
+        batch = Batch(messages, unreadable, self.repaired)
+        self.messages, self.unreadable, self.characters, self.repaired = [], [], 0, 0
         return batch
 
     def _refuse(self, chat: Chat, record: Record | Scalar, known: Any, why: _RefusedError) -> None:
@@ -452,24 +462,35 @@ class _Rows:
         )
 
 
-def _decoded(record: Record | Scalar) -> Any:
+def _decoded(record: Record | Scalar) -> tuple[Any, bool]:
+    """What a record says, and whether its JSON had to be repaired for that."""
     if isinstance(record, bytes):
         try:
             text = record.decode()
             try:
-                return _decode_usual(record)
+                return _decode_usual(record), False
             except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                return _decode(text)
+                return _thoroughly_decoded(record, text)
         except UnicodeDecodeError:
             raise _RefusedError("bad_json", "the record is not UTF-8") from None
         except ValueError as error:
             cause = str(error).splitlines()[0][:120]
             raise _RefusedError("bad_json", f"the record is not JSON: {cause}") from None
     if isinstance(record, Scalar):
-        return record.value
+        return record.value, False
     raise _RefusedError(
         "oversized_record", f"the record has {record.size} bytes; no message is that large"
     )
+
+
+def _thoroughly_decoded(record: bytes, text: str) -> tuple[Any, bool]:
+    try:
+        return _decode(text), False
+    except ValueError:
+        mended = repaired(record)
+        if mended == record:
+            raise
+        return _decode(mended.decode()), True
 
 
 def _frame(rows: list[tuple[Any, ...]], schema: pl.Schema) -> pl.DataFrame:
