@@ -77,7 +77,7 @@ def test_of_unreadable_records_nothing_is_kept_that_names_anybody(tmp_path: Path
     batch = read(
         tmp_path,
         {"from": "Bob", "from_id": "user5", "id": None},
-        {"from": {"secret": "Bob"}},
+        {"from": {"secret": "Bob"}, "id": {"Bob": 1}},
         {"from": "Bob", "text": "x" * 200_000},
     )
     assert batch.unreadable["text"].to_list() == [None] * 3
@@ -103,3 +103,31 @@ def test_nothing_stored_names_the_people_of_an_export(tmp_path: Path) -> None:
     assert not {"Bob Secret", "bobsecret", "user777", ":777,"} & set(stored.split('"'))
     assert "Secret" not in stored
     assert "777" not in stored
+
+
+ODD = [["Bob Secret"], {"name": "Bob Secret"}, {"user_id": 777, "x": ["Bob Secret"]}]
+
+
+def test_a_field_of_an_odd_type_leaks_nobody(tmp_path: Path) -> None:
+    fields = ["from", "from_id", "forwarded_from", "author", "via_bot", "edited", "reactions"]
+    fields += ["reply_to_message_id", "inline_bot_buttons", "text_entities", "actor", "actor_id"]
+    batch = read(tmp_path, *[{field: value} for field in fields for value in ODD])
+    batch_of_names = read(tmp_path, {"via_bot": "Bob Secret"}, {"author": "Bob Secret"})
+    odd_mention = read(tmp_path, {"text": [{"type": ["mention"], "text": "@bobSecret"}]})
+    assert batch.messages.height == len(fields) * len(ODD)
+    for each in (batch, batch_of_names, odd_mention):
+        assert "Secret" not in each.messages.write_json()
+        assert "777" not in each.messages.write_json()
+
+
+def test_the_reason_why_a_record_is_unreadable_shows_no_value(tmp_path: Path) -> None:
+    odd: list[dict[str, Any]] = [
+        {"id": "Bob Secret"},
+        {"type": "Bob Secret"},
+        {"date_unixtime": "Bob Secret"},
+        {"date_unixtime": None, "date": "Bob Secret"},
+    ]
+    batch = read(tmp_path, *odd)
+    assert batch.unreadable.height == len(odd)
+    assert "Secret" not in batch.unreadable.write_json()
+    assert "id is str, not a number" in batch.unreadable["error_reason"][0]

@@ -13,10 +13,10 @@ on an integer of more digits than Python converts.
 import base64
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NoReturn, TypedDict
 
@@ -98,6 +98,8 @@ class Batch:
     unreadable: pl.DataFrame
     repaired: int = 0
     """How many of the messages were read only after a repair of their JSON (see `repair`)."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many of the messages lost a side field of a type or value that none has, by field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,22 @@ class Scalar:
 
 
 class _RefusedError(Exception):
-    """A record that cannot be read: a quarantine code and what is wrong."""
+    """A record that cannot be read: a quarantine code and what is wrong.
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
+    `{}` in the reason is a value of the record, which may name a person."""
+
+    def __init__(self, code: str, reason: str, *values: Any) -> None:
+        super().__init__(code)
         self.code = code
-        self.reason = reason
+        self._reason = reason
+        self._values = values
+
+    def reason(self, *, shown: bool) -> str:
+        """What is wrong, with the values themselves if they may be shown, else their types."""
+        if not self._values:
+            return self._reason
+        values = (_shown(value) if shown else type(value).__name__ for value in self._values)
+        return self._reason.format(*values)
 
 
 def layout_of(path: Path) -> tuple[Layout, Chat]:
@@ -326,6 +338,7 @@ class _Rows:
     characters: int = 0
     kept: int = 0
     repaired: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
 
     @property
     def full(self) -> bool:
@@ -348,8 +361,9 @@ class _Rows:
 
     def take(self) -> Batch:
         messages, unreadable = _frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE)
-        batch = Batch(messages, unreadable, self.repaired)
+        batch = Batch(messages, unreadable, self.repaired, dict(self.dropped))
         self.messages, self.unreadable, self.characters, self.repaired = [], [], 0, 0
+        self.dropped.clear()
         return batch
 
     def _refuse(self, chat: Chat, record: Record | Scalar, known: Any, why: _RefusedError) -> None:
@@ -367,7 +381,8 @@ class _Rows:
         text, cut = self._kept(record)
         chat_id, _ = self.people.chat(chat.chat_id, chat.name, personal=chat.personal)
         row = (chat_id, _int64(known.get("id")), posted, sender, text, why.code)
-        self.unreadable.append((*row, _clean(why.reason) + cut))
+        reason = why.reason(shown=self.people.pseudonyms is None)
+        self.unreadable.append((*row, _clean(reason) + cut))
         self.characters += len(text or "")
 
     def _kept(self, record: Record | Scalar) -> tuple[str | None, str]:
@@ -403,9 +418,11 @@ class _Rows:
             if part.type not in _MENTIONS:
                 return part
             return msgspec.structs.replace(part, text=self.people.mention(_clean(part.text)))
-        named = isinstance(part, dict) and part.get("type") in _MENTIONS
-        if named and isinstance(part.get("text"), str):
-            return {**part, "text": self.people.mention(_clean(part["text"]))}
+        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            return part
+        kind, text = part.get("type"), part["text"]
+        if kind in _MENTIONS or (not isinstance(kind, str) and text.startswith("@")):
+            return {**part, "text": self.people.mention(_clean(text))}
         return part
 
     def _row(self, chat: Chat, record: Any) -> tuple[Any, ...]:
@@ -413,30 +430,27 @@ class _Rows:
             raise _RefusedError("unknown_shape", "the record is not an object")
         kind = record.get("type")
         if kind not in ("message", "service"):
-            raise _RefusedError("unknown_shape", f"type is {_shown(kind)}, not message or service")
+            raise _RefusedError("unknown_shape", "type is {}, not message or service", kind)
         if chat.chat_id is None:
             raise _RefusedError("missing_id", "the chat has no id")
         message_id = _int64(record.get("id"))
         if message_id is None:
-            raise _RefusedError("missing_id", f"id is {_shown(record.get('id'))}, not a number")
+            raise _RefusedError("missing_id", "id is {}, not a number", record.get("id"))
         posted = _time(record, "date", "date_unixtime", self.timezone)
         if posted is None:
             raise _RefusedError("bad_date", "the record has no date")
-        edited = _time(record, "edited", "edited_unixtime", self.timezone)
-        if edited is not None and edited < posted:
-            raise _RefusedError("bad_date", "the record was edited before it was posted")
+        edited = self._edited(record, posted)
         service = kind == "service" or "action" in record
         name, sender_id, sent_by = self.people.sender(
-            _text_or_none(record, "actor" if service else "from"),
-            _sender_id(record, "actor_id" if service else "from_id"),
+            self._name(record, "actor" if service else "from"),
+            self._sender_id(record, "actor_id" if service else "from_id"),
             service=service,
         )
-        text, entities = _text(
-            record, self._parts(record.get("text", "")), self._parts(record.get("text_entities"))
-        )
-        forwarded = _text_or_none(record, "forwarded_from")
-        author = _text_or_none(record, "author")
-        reply_to = _reply_to(record)
+        text, entities, has_buttons = self._text(record)
+        forwarded = self._name(record, "forwarded_from")
+        author = self._name(record, "author")
+        via_bot = self._name(record, "via_bot")
+        reply_to = self._reply_to(record)
         services = self.services.setdefault(chat.chat_id, set())
         if service:
             services.add(message_id)
@@ -449,17 +463,89 @@ class _Rows:
             sender_id,
             sent_by,
             None if author is None else self.people.person(author),
-            _text_or_none(record, "via_bot"),
+            None if via_bot is None else self._via_bot(via_bot),
             reply_to,
             None if reply_to is None else reply_to in services,
             None if forwarded is None else self.people.person(forwarded),
             service,
-            "inline_bot_buttons" in record,
+            has_buttons,
             "reactions" in record,
             text,
             entities,
             INGEST_SOURCE,
         )
+
+    def _edited(self, record: Mapping[str, Any], posted: int) -> int | None:
+        """When a message was edited; None also if it says something impossible."""
+        edited: int | None
+        try:
+            edited = _time(record, "edited", "edited_unixtime", self.timezone)
+        except _RefusedError:
+            edited = _edited_by_own_clock(record, posted)
+            if edited is None:
+                self.dropped["edited"] += 1
+        if edited is not None and edited < posted:
+            self.dropped["edited"] += 1
+            return None
+        return edited
+
+    def _name(self, record: Mapping[str, Any], name: str) -> str | None:
+        """A side field that is text; anything else is not what it says, and may name a person."""
+        value = record.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            self.dropped[name] += 1
+            return None
+        return _clean(value)
+
+    def _sender_id(self, record: Mapping[str, Any], name: str) -> str | None:
+        """The sender's id as text; exports of old wrote a bare number for a user."""
+        number = _int64(record.get(name))
+        return self._name(record, name) if number is None else f"user{number}"
+
+    def _via_bot(self, name: str) -> str:
+        return name if self.people.pseudonyms is None else self.people.mention(name)
+
+    def _reply_to(self, record: Mapping[str, Any]) -> int | None:
+        """The message of the same chat that this one answers."""
+        value = record.get("reply_to_message_id")
+        if value is None or record.get("reply_to_peer_id") is not None:
+            return None
+        number = _int64(value)
+        if number is None:
+            self.dropped["reply_to_message_id"] += 1
+        return number
+
+    def _text(self, record: Mapping[str, Any]) -> tuple[str, str, bool]:
+        """The text, its entities as JSON (a list of `{type, text, href?}` without plain parts), and
+        whether the message has buttons."""
+        value = self._parts(record.get("text", ""))
+        told = self._parts(record.get("text_entities"))
+        parts = [value] if isinstance(value, str) else value
+        if not isinstance(parts, list):
+            raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
+        try:
+            text = _clean("".join([part if type(part) is str else part.text for part in parts]))
+        except (AttributeError, TypeError):
+            text = _clean("".join(map(_text_of, parts)))
+        if len(text) > MAX_TEXT:
+            raise _RefusedError(
+                "oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}"
+            )
+        entities, odd = _entities(told or parts)
+        if odd:
+            self.dropped["text_entities"] += 1
+            entities = _entities(parts)[0] or entities
+        has_buttons = False
+        if "inline_bot_buttons" in record:
+            buttons = record["inline_bot_buttons"]
+            cells = _cells(buttons)
+            has_buttons = bool(cells)
+            if buttons and not cells:
+                self.dropped["inline_bot_buttons"] += 1
+            entities += _links(cells)
+        return text, compact_json(entities) if entities else "[]", has_buttons
 
 
 def _decoded(record: Record | Scalar) -> tuple[Any, bool]:
@@ -516,7 +602,7 @@ def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> in
         if number is None and isinstance(seconds, str) and _SECONDS.fullmatch(seconds):
             number = int(seconds)
         if number is None:
-            raise _RefusedError("bad_date", f"{unix} is {_shown(seconds)}, not Unix seconds")
+            raise _RefusedError("bad_date", f"{unix} is {{}}, not Unix seconds", seconds)
         if number == 0 and local == "edited":
             return None
         return _in_range(number * SECOND_US, unix)
@@ -524,11 +610,11 @@ def _time(record: Mapping[str, Any], local: str, unix: str, timezone: str) -> in
     if clock is None:
         return None
     if not isinstance(clock, str):
-        raise _RefusedError("bad_date", f"{local} is {_shown(clock)}, not a time")
+        raise _RefusedError("bad_date", f"{local} is {{}}, not a time", clock)
     try:
         moment = datetime.fromisoformat(clock)
     except ValueError:
-        raise _RefusedError("bad_date", f"{local} is {_shown(clock)}, not a time") from None
+        raise _RefusedError("bad_date", f"{local} is {{}}, not a time", clock) from None
     if local == "edited" and moment.year <= 1970:
         return None
     if moment.tzinfo is None:
@@ -547,26 +633,14 @@ def _in_range(moment: int, name: str) -> int:
     return moment
 
 
-def _text(record: Mapping[str, Any], value: Any, told: Any) -> tuple[str, str]:
-    """The text, and its entities as JSON: a list of `{type, text, href?}` without plain parts.
-
-    `value` and `told` are the record's `text` and `text_entities`.
-    """
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list):
-        raise _RefusedError("unknown_shape", "text is neither text nor a list of parts")
+def _edited_by_own_clock(record: Mapping[str, Any], posted: int) -> int | None:
+    """The time of an edit by the clock that showed the posting too, whose true time is known."""
     try:
-        text = _clean("".join([part if type(part) is str else part.text for part in parts]))
-    except (AttributeError, TypeError):
-        text = _clean("".join(map(_text_of, parts)))
-    if len(text) > MAX_TEXT:
-        raise _RefusedError("oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}")
-    entities = _entities(told or parts)
-    if "inline_bot_buttons" in record:
-        entities += _buttons(record["inline_bot_buttons"])
-    if not entities:
-        return text, "[]"
-    return text, compact_json(entities)
+        later = datetime.fromisoformat(record["edited"]) - datetime.fromisoformat(record["date"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    edited = posted + later // timedelta(microseconds=1)
+    return edited if edited < _LATEST else None
 
 
 def _text_of(part: Any) -> str:
@@ -576,35 +650,40 @@ def _text_of(part: Any) -> str:
     return text
 
 
-def _entities(parts: Any) -> list[Any]:
+def _entities(parts: Any) -> tuple[list[Any], bool]:
+    """The parts that are more than text, and whether any of them was none, or not all of one."""
     if not isinstance(parts, list):
-        raise _RefusedError("unknown_shape", "text_entities is not a list")
+        return [], True
     entities: list[Any] = []
+    odd = False
     for part in parts:
         if type(part) is _Entity:
             if part.type != "plain":
                 entities.append(part)
             continue
         if type(part) is not dict:
-            if type(part) is str:
-                continue
-            raise _RefusedError("unknown_shape", "an entity is not an object")
+            odd = odd or type(part) is not str
+            continue
         kind, text = part.get("type"), part.get("text")
         if type(kind) is not str or type(text) is not str:
-            raise _RefusedError("unknown_shape", "an entity has no type or no text")
-        if kind != "plain":
+            odd = True
+        elif kind != "plain":
             href = part.get("href")
             entity = {"type": kind, "text": text}
             if type(href) is str:
                 entity["href"] = href
             entities.append(entity)
-    return entities
+    return entities, odd
 
 
-def _buttons(rows: Any) -> list[dict[str, str]]:
-    """Buttons under a message that open a link; others, of whatever shape, are of no interest."""
-    lines = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
-    cells = [cell for row in lines for cell in row if isinstance(cell, dict)]
+def _cells(buttons: Any) -> list[dict[str, Any]]:
+    """The buttons under a message, row by row; what is none is left out."""
+    rows = [row for row in buttons if isinstance(row, list)] if isinstance(buttons, list) else []
+    return [cell for row in rows for cell in row if isinstance(cell, dict)]
+
+
+def _links(cells: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Buttons that open a link; others, of whatever shape, are of no interest."""
     return [
         {"type": "button", "text": cell["text"], "href": cell["data"]}
         for cell in cells
@@ -612,31 +691,6 @@ def _buttons(rows: Any) -> list[dict[str, str]]:
         and isinstance(cell.get("text"), str)
         and isinstance(cell.get("data"), str)
     ]
-
-
-def _reply_to(record: Mapping[str, Any]) -> int | None:
-    """The message of the same chat that this one answers."""
-    value = record.get("reply_to_message_id")
-    if value is None or record.get("reply_to_peer_id") is not None:
-        return None
-    number = _int64(value)
-    if number is None:
-        raise _RefusedError("unknown_shape", f"reply_to_message_id is {_shown(value)}")
-    return number
-
-
-def _sender_id(record: Mapping[str, Any], name: str) -> str | None:
-    """The sender's id as text; exports of old wrote a bare number for a user."""
-    number = _int64(record.get(name))
-    return _text_or_none(record, name) if number is None else f"user{number}"
-
-
-def _text_or_none(record: Mapping[str, Any], name: str) -> str | None:
-    value = record.get(name)
-    if value is not None and not isinstance(value, str):
-        # Not what it is: it may name a person.
-        raise _RefusedError("unknown_shape", f"{name} is {type(value).__name__}, not text")
-    return None if value is None else _clean(value)
 
 
 def _int64(value: Any) -> int | None:
