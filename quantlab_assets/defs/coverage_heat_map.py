@@ -9,7 +9,7 @@ from typing import Final
 from quantlab_assets.domain.coverage.by_month import Cell, HeatMap
 from quantlab_assets.domain.coverage.colours import legend, square
 from quantlab_assets.domain.printable_text import printable
-from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.slices.grades import Grading
 
 CALLERS_SHOWN: Final = 100
 MONTHS_SHOWN: Final = 24

@@ -10,8 +10,8 @@ from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.settings import GRADES_VARIABLE, WINDOW_VARIABLE, Settings
 
 if TYPE_CHECKING:
+    from quantlab_assets.domain.slices.grades import Grading
     from quantlab_assets.domain.slices.plan import SliceWindow
-    from quantlab_assets.domain.slices.quality import Grading
 
 
 class Measures:
@@ -41,7 +41,7 @@ class Measures:
     def grading(self) -> "Grading":
         """From which shares of candles on slices and horizons are good, and partial. Raises
         `ValidationFailed` for shares that cannot be."""
-        from quantlab_assets.domain.slices.quality import Grading
+        from quantlab_assets.domain.slices.grades import Grading
 
         shares = self._settings.slice_grades
         if not shares:

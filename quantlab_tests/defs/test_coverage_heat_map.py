@@ -4,7 +4,7 @@ import pytest
 
 from quantlab_assets.defs.coverage_heat_map import CALLERS_SHOWN, escaped, heat_map_markdown
 from quantlab_assets.domain.coverage.by_month import CallerRow, Cell, HeatMap
-from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 
 
 def row(name: str, *ratios: float | None) -> CallerRow:

@@ -14,14 +14,18 @@ from quantlab_assets.cli.shell.output import (
     write_records,
 )
 from quantlab_assets.domain.assets import COVERAGE_SUMMARY
-
-GRADES: Final = ("good", "partial", "poor", "none")
+from quantlab_assets.domain.coverage.counts import COVERAGE_GRADES
 
 _BUILT: Final = (
     Column("day"),
     *(
         Column(name, right=True)
-        for name in ("alerts", *(f"grade_{grade}" for grade in GRADES), "gaps", "missing_candles")
+        for name in (
+            "alerts",
+            *(f"grade_{grade}" for grade in COVERAGE_GRADES),
+            "gaps",
+            "missing_candles",
+        )
     ),
 )
 

@@ -14,7 +14,7 @@ from quantlab_assets.domain.coverage.by_month import Cell, HeatMap
 from quantlab_assets.domain.coverage.colours import scale
 from quantlab_assets.domain.errors import StoreUnavailable
 from quantlab_assets.domain.printable_text import printable
-from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.slices.grades import Grading
 
 CALLERS_SHOWN: Final = 500
 NAME_SHOWN: Final = 40

@@ -18,12 +18,14 @@ from quantlab_assets.cli.shell.output import (
     say,
     write_records,
 )
+from quantlab_assets.domain.coverage.counts import COUNTS, HEAT_MAP_HORIZON_H
+from quantlab_assets.domain.tokens.token import CHAINS
 
 _SHOWN: Final = (
     Column("caller_name_norm"),
     Column("month"),
     Column("horizon_h", right=True),
-    *(Column(name, right=True) for name in ("alerts", "covered", "partial", "poor", "none")),
+    *(Column(name, right=True) for name in COUNTS),
     Column("mean_ratio", show=percent, right=True),
 )
 
@@ -37,13 +39,11 @@ _SHOWN: Final = (
     """,
 )
 @click.option("--caller", type=TEXT, metavar="X", help="Only calls of this caller, by name.")
-@click.option(
-    "--chain", type=click.Choice(["solana", "evm"]), help="Only calls on this chain family."
-)
+@click.option("--chain", type=click.Choice(CHAINS), help="Only calls on this chain family.")
 @click.option(
     "--horizon",
     type=int,
-    default=24,
+    default=HEAT_MAP_HORIZON_H,
     show_default=True,
     metavar="H",
     help="Hours after the call; before it if negative.",

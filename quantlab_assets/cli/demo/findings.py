@@ -6,6 +6,15 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 from quantlab_assets.domain.artifacts.records import Artifact, ArtifactFilter
+from quantlab_assets.domain.assets import (
+    ALERTS,
+    ALERTS_QUARANTINE,
+    ASSETS,
+    COVERAGE_SUMMARY,
+    MESSAGES,
+    SLICES,
+)
+from quantlab_assets.domain.coverage.counts import HEAT_MAP_HORIZON_H
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,7 +24,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-COVERAGE_HORIZON_H: Final = 24
 TEXT_SHOWN: Final = 60
 
 
@@ -68,7 +76,7 @@ def findings_of(
 
 
 def _ingested(artifacts: Sequence[Artifact]) -> list[Record]:
-    shown = {"telegram_messages": "messages", "alerts_v1": "calls", "ohlcv_slice_v2": "candles"}
+    shown = {MESSAGES: "messages", ALERTS: "calls", SLICES: "candles"}
     return [
         {
             "artifact_type": name,
@@ -76,7 +84,8 @@ def _ingested(artifacts: Sequence[Artifact]) -> list[Record]:
             "artifacts": len(mine),
             "rows": sum(artifact.row_count for artifact in mine),
         }
-        for name, what in shown.items()
+        for asset, what in shown.items()
+        for name in [ASSETS.type_of(asset)]
         for mine in [[a for a in artifacts if a.artifact_type == name and a.status == "active"]]
     ]
 
@@ -96,18 +105,11 @@ def _results(metrics: "pl.DataFrame", scope: str) -> list[Record]:
 def _coverage(lake: "Lake") -> list[Record]:
     import polars as pl
 
-    counts = ["alerts", "covered", "partial", "poor", "none"]
-    return (
-        _active(lake, "coverage_summary")
-        .filter(pl.col("horizon_h") == COVERAGE_HORIZON_H)
-        .with_columns((pl.col("mean_ratio") * pl.col("alerts")).alias("weighted"))
-        .sort("caller_name_norm", "day", "chain")
-        .group_by("caller_name_norm", maintain_order=True)
-        .agg(pl.col([*counts, "weighted"]).sum())
-        .with_columns((pl.col("weighted") / pl.col("alerts")).alias("mean_ratio"))
-        .select("caller_name_norm", *counts, "mean_ratio")
-        .to_dicts()
-    )
+    from quantlab_assets.domain.coverage.by_month import coverage_by_caller
+
+    summary = _active(lake, ASSETS.type_of(COVERAGE_SUMMARY))
+    of_a_day = summary.filter(pl.col("horizon_h") == HEAT_MAP_HORIZON_H)
+    return coverage_by_caller(of_a_day).drop("horizon_h").to_dicts()
 
 
 def _untraded(lake: "Lake", experiment_id: str) -> list[Record]:
@@ -128,7 +130,7 @@ def _refused_messages(lake: "Lake") -> list[Record]:
     import polars as pl
 
     return (
-        _active(lake, "alerts_quarantine")
+        _active(lake, ASSETS.type_of(ALERTS_QUARANTINE))
         .sort("ts_utc", "chat_id", "message_id", "error_code")
         .select(
             "ts_utc",

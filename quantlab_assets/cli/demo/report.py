@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from quantlab_assets.cli.demo.findings import COVERAGE_HORIZON_H, Findings, Record
+from quantlab_assets.cli.demo.findings import Findings, Record
 from quantlab_assets.cli.shell.output import (
     Column,
     number,
@@ -12,6 +12,7 @@ from quantlab_assets.cli.shell.output import (
     printable,
     write_table,
 )
+from quantlab_assets.domain.coverage.counts import GRADE_COUNTED, HEAT_MAP_HORIZON_H
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,10 +52,7 @@ _CALLERS = (
 _COVERAGE = (
     Column("caller"),
     Column("calls", show=_count, right=True),
-    Column("covered", show=_count, right=True),
-    Column("partial", show=_count, right=True),
-    Column("poor", show=_count, right=True),
-    Column("none", show=_count, right=True),
+    *(Column(name, show=_count, right=True) for name in GRADE_COUNTED),
     Column("mean_coverage", show=percent, right=True),
 )
 _UNTRADED = (Column("reason"), Column("calls", show=_count, right=True), Column("for_example"))
@@ -90,7 +88,7 @@ def report(findings: Findings, target: "Console") -> None:
     line()
     section("Calls that did not trade", _untraded(findings), _UNTRADED, "none")
     section(
-        f"How much of the {COVERAGE_HORIZON_H} h after each call the candles cover",
+        f"How much of the {HEAT_MAP_HORIZON_H} h after each call the candles cover",
         _coverage(findings),
         _COVERAGE,
         "no calls",
@@ -174,10 +172,7 @@ def _coverage(findings: Findings) -> list[Record]:
         {
             "caller": row["caller_name_norm"],
             "calls": row["alerts"],
-            "covered": row["covered"],
-            "partial": row["partial"],
-            "poor": row["poor"],
-            "none": row["none"],
+            **{name: row[name] for name in GRADE_COUNTED},
             "mean_coverage": row["mean_ratio"],
         }
         for row in findings.coverage

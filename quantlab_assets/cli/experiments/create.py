@@ -19,6 +19,7 @@ from quantlab_assets.cli.shell.output import (
 )
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
+from quantlab_assets.domain.tokens.token import CHAINS
 
 if TYPE_CHECKING:
     from quantlab_assets.domain.experiments.strategy import Strategy
@@ -57,7 +58,7 @@ STRATEGY_BYTES: Final = 1 << 20
 @click.option("--from", "start", type=MomentType(), metavar="D", help="First call that counts.")
 @click.option("--to", "end", type=MomentType(end=True), metavar="D", help="Last call that counts.")
 @click.option("--caller", type=TEXT, help="Only calls of this caller (as in alerts list).")
-@click.option("--chain", type=click.Choice(["solana", "evm"]), help="Only calls on this chain.")
+@click.option("--chain", type=click.Choice(CHAINS), help="Only calls on this chain.")
 @click.option("--first-call", is_flag=True, help="Only the first call of each token.")
 @click.option(
     "--param",

@@ -21,6 +21,7 @@ from quantlab_assets.cli.slices.plan import NO_CALLS
 from quantlab_assets.domain.artifacts.records import ArtifactFilter
 from quantlab_assets.domain.assets import ASSETS, SLICES
 from quantlab_assets.domain.days import contiguous
+from quantlab_assets.domain.slices.grades import GRADES
 
 if TYPE_CHECKING:
     from quantlab_assets.ports.artifact_store import ArtifactStore
@@ -30,9 +31,7 @@ _COUNTS: Final = (
     "tokens_without_candles",
     "slices",
     "candles",
-    "slices_good",
-    "slices_partial",
-    "slices_poor",
+    *(f"slices_{grade}" for grade in GRADES),
     "duplicate_rows",
     "conflicting_rows",
     "quarantined_rows",

@@ -21,6 +21,7 @@ from quantlab_assets.cli.shell.output import (
 )
 from quantlab_assets.cli.slices.columns import INTERVAL, minute
 from quantlab_assets.domain.artifacts.type import INTERVALS
+from quantlab_assets.domain.slices.grades import GRADES
 
 _COLUMNS: Final = (
     Column("artifact_id", show=short_id),
@@ -57,9 +58,7 @@ _COLUMNS: Final = (
 @click.option(
     "--mint", type=TEXT, metavar="M", help="Only slices of this token, by its whole address."
 )
-@click.option(
-    "--grade", type=click.Choice(["good", "partial", "poor"]), help="Only slices of this grade."
-)
+@click.option("--grade", type=click.Choice(GRADES), help="Only slices of this grade.")
 @click.option(
     "--interval",
     type=click.Choice(list(INTERVALS)),

@@ -21,8 +21,9 @@ from quantlab_assets.domain.assets import (
     GAPS,
     SLICES,
 )
-from quantlab_assets.domain.coverage.by_month import HEAT_MAP_HORIZON_H, heat_map
-from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.coverage.by_month import heat_map
+from quantlab_assets.domain.coverage.counts import HEAT_MAP_HORIZON_H
+from quantlab_assets.domain.slices.grades import Grading
 from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.handlers.coverage.analyse import (
     DayCoverage,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.tokens.token import CHAINS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +31,7 @@ INTERVALS: Mapping[str, int] = {
 
 _FIELDS: Mapping[str, str] = {
     "day": r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])",
-    "chain": r"solana|evm",
+    "chain": "|".join(CHAINS),
     "chat": r"-?\d{1,19}",
     "bucket": r"[0-9a-f]",
     "source": r"[0-9a-f]{16}",

@@ -14,8 +14,10 @@ import polars as pl
 import pyarrow as pa
 
 from quantlab_assets.domain.artifacts.type import INTERVALS, ArtifactType
+from quantlab_assets.domain.coverage.counts import COUNTS, COVERAGE_GRADES
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
+from quantlab_assets.domain.tokens.token import CHAINS
 
 if TYPE_CHECKING:
     from pandera.errors import SchemaError
@@ -23,12 +25,10 @@ if TYPE_CHECKING:
 Rules = Mapping[str, pl.Expr]
 """What must hold (in words that follow the column's name) and how to tell."""
 
-CHAINS: Final = ("solana", "evm")
 SENDER_KINDS: Final = ("human", "bot", "feed", "channel", "service")
 MINT_SOURCES: Final = ("text", "link", "bot_reply")
 KNOWN_BASES: Final = ("posted", "edited", "bot_reply", "unproven_edit", "seen", "assumed")
 EVENT_KINDS: Final = ("call", "bot_reply", "edit")
-COVERAGE_GRADES: Final = ("good", "covered", "partial", "poor", "none")
 COVERAGE_REASONS: Final = (
     "ok",
     "ambiguous_network",
@@ -237,7 +237,7 @@ _RULES: Final[Mapping[tuple[str, int], Mapping[str, Rules]]] = {
     ("coverage_summary", 1): {
         "chain": _one_of(*CHAINS),
         "horizon_h": {"must not be 0": VALUE != 0},
-        **dict.fromkeys(("alerts", "covered", "partial", "poor", "none"), _COUNT),
+        **dict.fromkeys(COUNTS, _COUNT),
         "mean_ratio": _RATIO,
     },
     ("strategy", 1): {

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlab_assets.domain.artifacts.type import INTERVALS
+from quantlab_assets.domain.time_us import SECOND_US
 
 Times = npt.NDArray[np.int64]
 
@@ -26,8 +27,7 @@ MIN_MISSING: Final = 12
 CHANCE: Final = 1e-4
 MAX_UNSUPPORTED: Final = 16
 
-_US: Final = 1_000_000
-_SUPPORTED: Final[Times] = np.array(sorted(INTERVALS.values()), dtype=np.int64) * _US
+_SUPPORTED: Final[Times] = np.array(sorted(INTERVALS.values()), dtype=np.int64) * SECOND_US
 
 
 def assign_intervals(ts: Times) -> Times:
@@ -95,7 +95,7 @@ def _longest_run(hits: npt.NDArray[np.bool_]) -> int:
 def _intervals_on_grid(ts: Times, base: int) -> Times:
     """Tell coarser stretches from holes, for candles that all lie on the grid of `base`."""
     if len(ts) < 2:
-        return np.full(len(ts), base // _US, dtype=np.int64)
+        return np.full(len(ts), base // SECOND_US, dtype=np.int64)
     steps = np.diff(ts)
     regular = np.where(steps == base, base, _coarse_steps(ts, steps, base))
 
@@ -105,7 +105,7 @@ def _intervals_on_grid(ts: Times, base: int) -> Times:
     own[own == never] = 0
     own = _join_neighbours(ts, own)
 
-    intervals = own // _US
+    intervals = own // SECOND_US
     intervals[own == 0] = MISALIGNED
     intervals[(own > 0) & ~np.isin(own, _SUPPORTED)] = UNSUPPORTED
     return intervals

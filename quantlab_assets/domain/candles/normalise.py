@@ -16,6 +16,7 @@ import polars as pl
 from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.candles import intervals as candle_intervals
+from quantlab_assets.domain.time_us import SECOND_US
 
 RULES_VERSION: Final = 2
 """Changes whenever the same file would give other candles; disposable indexes are keyed by it."""
@@ -301,7 +302,7 @@ def _epoch_us(number: pl.Expr) -> pl.Expr:
     """Seconds, milliseconds, microseconds or nanoseconds since 1970 as microseconds."""
     return (
         pl.when(number.abs() < 10**11)
-        .then(number * 1_000_000)
+        .then(number * SECOND_US)
         .when(number.abs() < 10**14)
         .then(number * 1_000)
         .when(number.abs() < 10**17)
@@ -352,7 +353,7 @@ def _first_failed_rule() -> pl.Expr:
         "low_above_body": low > pl.min_horizontal(open_, close),
         "bad_volume": pl.col("volume").is_infinite() | (pl.col("volume") < 0),
         "misaligned_time": (interval == candle_intervals.MISALIGNED)
-        | (supported & (pl.col("ts_us") % (interval * 1_000_000) != 0)),
+        | (supported & (pl.col("ts_us") % (interval * SECOND_US) != 0)),
         "unsupported_interval": (interval == candle_intervals.UNSUPPORTED)
         | ((interval > 0) & ~supported),
         "unknown_interval": interval.is_null() | (interval == candle_intervals.UNKNOWN),

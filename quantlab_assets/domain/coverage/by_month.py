@@ -1,14 +1,13 @@
-"""Coverage by caller and month, worst first: what the command prints and heat maps colour."""
+"""Coverage summed up by caller, and by caller and month: what commands print and maps colour."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-HEAT_MAP_HORIZON_H: Final = 24
-"""The horizon shown where none is asked for: the hours after a call that most trades live in."""
+from quantlab_assets.domain.coverage.counts import COUNTS, HEAT_MAP_HORIZON_H
 
-COUNTS: Final = ("alerts", "covered", "partial", "poor", "none")
 _AT: Final = ("caller_name_norm", "month", "horizon_h")
 
 
@@ -47,18 +46,31 @@ def coverage_by_month(summary: pl.DataFrame) -> pl.DataFrame:
     Columns: caller_name_norm, month (`YYYY-MM`), horizon_h, alerts, covered, partial, poor, none,
     mean_ratio (of calls, not of days).
     """
+    monthly = summary.with_columns(pl.col("day").dt.strftime("%Y-%m").alias("month"))
+    return _summed(monthly, _AT).sort(
+        "mean_ratio", "alerts", *_AT, descending=[False, True, False, False, False]
+    )
+
+
+def coverage_by_caller(summary: pl.DataFrame) -> pl.DataFrame:
+    """Sum rows of the type `coverage_summary` up by caller and horizon, in the order of these.
+
+    Columns: caller_name_norm, horizon_h, alerts, covered, partial, poor, none, mean_ratio (of
+    calls, not of days).
+    """
+    return _summed(summary, ("caller_name_norm", "horizon_h"))
+
+
+def _summed(summary: pl.DataFrame, at: Sequence[str]) -> pl.DataFrame:
+    """The counts of rows that have these columns in common, and the mean ratio of their calls."""
     return (
-        summary.with_columns(
-            pl.col("day").dt.strftime("%Y-%m").alias("month"),
-            (pl.col("mean_ratio") * pl.col("alerts")).alias("weighted"),
-        )
+        summary.with_columns((pl.col("mean_ratio") * pl.col("alerts")).alias("weighted"))
         # Floats are summed in this order, whatever order the rows came in.
-        .sort(*_AT, "day", "chain", "weighted")
-        .group_by(_AT, maintain_order=True)
+        .sort(*at, "day", "chain", "weighted")
+        .group_by(at, maintain_order=True)
         .agg(pl.col(*COUNTS).sum(), pl.col("weighted").sum())
         .with_columns((pl.col("weighted") / pl.col("alerts")).alias("mean_ratio"))
-        .select(*_AT, *COUNTS, "mean_ratio")
-        .sort("mean_ratio", "alerts", *_AT, descending=[False, True, False, False, False])
+        .select(*at, *COUNTS, "mean_ratio")
     )
 
 

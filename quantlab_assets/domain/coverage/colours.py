@@ -6,7 +6,7 @@ themselves: one as Markdown for the UI (`defs`), one as a page (`cli.coverage`).
 
 from typing import Final
 
-from quantlab_assets.domain.slices.quality import Grade, Grading
+from quantlab_assets.domain.slices.grades import GRADES, Grade, Grading
 
 NONE: Final = "⬛"
 
@@ -20,7 +20,7 @@ def square(share: float, grading: Grading) -> str:
 
 def legend(grading: Grading) -> str:
     """What the squares say: `🟩 95 % and more · 🟨 80 % and more · 🟥 less · ⬛ none`."""
-    good, partial, poor = (_SQUARES[grade] for grade in ("good", "partial", "poor"))
+    good, partial, poor = (_SQUARES[grade] for grade in GRADES)
     return (
         f"{good} {_percent(grading.good)} and more · {partial} {_percent(grading.partial)} and more"
         f" · {poor} less · {NONE} none"

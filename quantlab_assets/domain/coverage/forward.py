@@ -19,7 +19,7 @@ from quantlab_assets.domain.coverage.frames import as_type
 from quantlab_assets.domain.coverage.grid import Ints, ceil_to, pick, whole_seconds
 from quantlab_assets.domain.coverage.windows import merged_windows
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 from quantlab_assets.domain.time_us import SECOND_US
 from quantlab_assets.domain.tokens.networks import AMBIGUOUS, OUTCOME, TAKEN, networks_taken
 

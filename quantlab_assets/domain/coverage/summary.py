@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from quantlab_assets.domain.artifacts.seed_types import COVERAGE_SUMMARY
+from quantlab_assets.domain.coverage.counts import GRADE_COUNTED
 from quantlab_assets.domain.coverage.frames import as_type
 
 
@@ -30,12 +31,7 @@ def coverage_summary(days: Mapping[date, pl.DataFrame]) -> pl.DataFrame:
         pl.len().cast(pl.Int64).alias("alerts"),
         *(
             (pl.col("grade") == grade).sum().cast(pl.Int64).alias(column)
-            for column, grade in (
-                ("covered", "good"),
-                ("partial", "partial"),
-                ("poor", "poor"),
-                ("none", "none"),
-            )
+            for column, grade in GRADE_COUNTED.items()
         ),
     )
     ratios = ordered["coverage_ratio"].to_numpy()

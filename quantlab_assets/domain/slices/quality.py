@@ -1,50 +1,20 @@
-"""How complete a slice is: its grade, and the tags it is found by.
+"""How complete a slice is, and the tags it is found by.
 
-Coverage of calls, which looks at many slices at once, belongs to `domain/coverage`; it shares the
-grading.
+Which share of candles has which grade is in `grades`; coverage of calls, which looks at many slices
+at once, in `domain/coverage`.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grade, Grading
 from quantlab_assets.domain.slices.key import INTERVAL_NAMES
 from quantlab_assets.domain.time_us import SECOND_US, to_us
 from quantlab_assets.domain.tokens.token import Token
-
-Grade = Literal["good", "partial", "poor"]
-
-GOOD: Final = 0.95
-PARTIAL: Final = 0.80
-
-
-@dataclass(frozen=True, slots=True)
-class Grading:
-    """The shares of the expected candles from which on they are `good`, and `partial`."""
-
-    good: float = GOOD
-    partial: float = PARTIAL
-
-    def __post_init__(self) -> None:
-        if not 0 < self.partial <= self.good <= 1:
-            raise ValidationFailed(
-                f"grades from {self.good:g} and {self.partial:g} on: both are shares of 1, and good"
-                " is not less than partial"
-            )
-
-    def grade_of(self, share: float) -> Grade:
-        """The grade of a share of the expected candles, 0 to 1."""
-        if share >= self.good:
-            return "good"
-        return "partial" if share >= self.partial else "poor"
-
-
-STANDARD_GRADING: Final = Grading()
 
 
 @dataclass(frozen=True, slots=True)

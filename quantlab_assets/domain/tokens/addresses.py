@@ -10,9 +10,9 @@ import polars as pl
 
 from quantlab_assets.domain.candles.normalise import TOKEN_COLUMNS
 from quantlab_assets.domain.telegram.rules import load_rules
-from quantlab_assets.domain.tokens.token import Token, fold_address
+from quantlab_assets.domain.tokens.token import EVM_ADDRESS, Token, fold_address
 
-_EVM: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
+_EVM: Final = re.compile(EVM_ADDRESS)
 _SOLANA: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 
 

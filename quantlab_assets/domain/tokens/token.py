@@ -4,15 +4,21 @@ Which text is an address belongs into `addresses`, which candles a call takes in
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     import polars as pl
 
 Chain = Literal["solana", "evm"]
 
+CHAINS: Final[tuple[Chain, ...]] = get_args(Chain)
+"""The families of networks there are."""
+
 EVM_PREFIXES: Final = ("0x", "0X")
 """How EVM addresses begin, and no Solana address does: base58 has no zero."""
+
+EVM_ADDRESS: Final = r"0[xX][0-9a-fA-F]{40}"
+"""The pattern of an EVM address in any spelling, to search or to match with."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,9 +17,9 @@ from quantlab_assets.domain.coverage.forward import HORIZONS_H, forward_coverage
 from quantlab_assets.domain.coverage.frames import to_table
 from quantlab_assets.domain.coverage.gaps import coverage_gaps
 from quantlab_assets.domain.coverage.summary import coverage_summary
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 from quantlab_assets.domain.slices.key import iso_utc
 from quantlab_assets.domain.slices.plan import SliceWindow
-from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
 from quantlab_assets.domain.slices.windows import planned_windows
 
 ALERT_COLUMNS = ("alert_id", "chain", "token_chain", "mint", "caller_name_norm", "alert_ts_utc")

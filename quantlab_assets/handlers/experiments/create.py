@@ -34,6 +34,7 @@ from quantlab_assets.domain.tokens.networks import (
     network_of_token,
     networks_taken,
 )
+from quantlab_assets.domain.tokens.token import CHAINS
 from quantlab_assets.handlers.experiments.inputs import (
     ALERT_COLUMNS,
     check_inputs,
@@ -45,7 +46,6 @@ from quantlab_assets.ports.experiment_tracker import ExperimentTracker
 from quantlab_assets.version import __version__
 
 NAME_LENGTH: Final = 200
-CHAINS: Final = ("solana", "evm")
 
 
 def create_experiment(

@@ -10,14 +10,10 @@ from quantlab_assets.domain.artifacts.records import ArtifactDraft, PartitionOut
 from quantlab_assets.domain.artifacts.seed_types import CANDLES_QUARANTINE, OHLCV_SLICE
 from quantlab_assets.domain.candles.normalise import RULES_VERSION
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.slices.grades import GRADES, STANDARD_GRADING, Grading
 from quantlab_assets.domain.slices.key import SliceKey, iso_utc
 from quantlab_assets.domain.slices.plan import SliceWindow, plan_slices
-from quantlab_assets.domain.slices.quality import (
-    STANDARD_GRADING,
-    Grading,
-    slice_quality,
-    slice_tags,
-)
+from quantlab_assets.domain.slices.quality import slice_quality, slice_tags
 from quantlab_assets.ports.candle_source import (
     CandleRejects,
     CandleSource,
@@ -55,7 +51,7 @@ def slices_of_day(
     unit = source.volume_unit()
     drafts: list[ArtifactDraft] = []
     refused = [*source.unresolved()] if plan else []
-    grades = dict.fromkeys(("good", "partial", "poor"), 0)
+    grades: dict[str, int] = dict.fromkeys(GRADES, 0)
     duplicates = conflicts = tokens_without = 0
     wanted = [
         CandleWindow(planned.chain, planned.mint, planned.start, planned.end) for planned in plan

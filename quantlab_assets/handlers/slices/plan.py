@@ -14,9 +14,9 @@ from quantlab_assets.domain.artifacts.records import Artifact, ArtifactDraft, Ar
 from quantlab_assets.domain.artifacts.seed_types import ALERTS as ALERTS_TYPE
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.assets import ALERTS, ASSETS, SLICES
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.slices.plan import PlannedSlice, SliceWindow, plan_slices
-from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
 from quantlab_assets.handlers.slices.export import DEFAULT_WINDOW, PLAN_COLUMNS, slices_of_day
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.ports.candle_source import CandleSource

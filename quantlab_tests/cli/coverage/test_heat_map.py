@@ -10,7 +10,7 @@ import pytest
 from quantlab_assets.cli.coverage.heat_map import CALLERS_SHOWN, heat_map_html, write_heat_map
 from quantlab_assets.cli.main import main
 from quantlab_assets.domain.coverage.by_month import CallerRow, Cell, HeatMap
-from quantlab_assets.domain.slices.quality import STANDARD_GRADING, Grading
+from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

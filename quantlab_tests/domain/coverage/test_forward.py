@@ -20,7 +20,7 @@ from quantlab_assets.domain.coverage.frames import to_table
 from quantlab_assets.domain.coverage.gaps import coverage_gaps
 from quantlab_assets.domain.coverage.summary import coverage_summary
 from quantlab_assets.domain.errors import ValidationFailed
-from quantlab_assets.domain.slices.quality import Grading
+from quantlab_assets.domain.slices.grades import Grading
 from quantlab_assets.domain.slices.windows import WINDOW_SCHEMA
 
 EVM = "0x2338c5ad75967dac2ff988fc3488109ec2406dfe"

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.artifacts.type import INTERVALS
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.slices.grades import Grading
 from quantlab_assets.domain.slices.key import SliceKey, iso_utc
 from quantlab_assets.domain.slices.plan import SliceWindow, plan_slices
-from quantlab_assets.domain.slices.quality import Grading, SliceQuality, slice_quality, slice_tags
+from quantlab_assets.domain.slices.quality import SliceQuality, slice_quality, slice_tags
 from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.domain.tokens.token import Token
 

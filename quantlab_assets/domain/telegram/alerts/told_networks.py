@@ -5,15 +5,12 @@ link says of the address it names itself is in the mentions already; which netwo
 all that was said is decided in `calls`.
 """
 
-from typing import Final
-
 import polars as pl
 
 from quantlab_assets.domain.telegram import links
 from quantlab_assets.domain.telegram.rules import MARK, Rules
 from quantlab_assets.domain.tokens import network_names as networks
-
-_EVM: Final = r"0[xX][0-9a-fA-F]{40}"
+from quantlab_assets.domain.tokens.token import EVM_ADDRESS, folded_address
 
 
 def networks_told(versions: pl.DataFrame, mentions: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -72,9 +69,9 @@ def _lines(versions: pl.DataFrame) -> pl.DataFrame:
             "v",
             "line",
             "urls",
-            words.str.replace_all(_EVM, MARK).alias("words"),
-            words.str.extract_all(_EVM)
-            .list.eval(pl.element().str.to_lowercase())
+            words.str.replace_all(EVM_ADDRESS, MARK).alias("words"),
+            words.str.extract_all(EVM_ADDRESS)
+            .list.eval(folded_address(pl.element()))
             .alias("addresses"),
         )
     )
@@ -104,7 +101,7 @@ def _in_links(lines: pl.DataFrame, called: pl.DataFrame, rules: Rules) -> pl.Dat
     told = urls.join(links.classify(urls["url"], rules), on="url").drop_nulls("network")
     named = called.with_columns(pl.lit(True).alias("named"))
     return (
-        told.with_columns(pl.col("raw").str.to_lowercase().alias("address"))
+        told.with_columns(folded_address(pl.col("raw")).alias("address"))
         .join(named, on=["v", "address"], how="left")
         .select("v", "line", pl.when("named").then("address").alias("address"), "network")
     )
