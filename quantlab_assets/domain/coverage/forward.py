@@ -2,7 +2,8 @@
 
 Candles become sorted arrays by series (`candle_index`); what a horizon holds is found in them by
 compiled passes (`kernel`). Both are imported when coverage is measured, not before: compiled code
-takes its time to load. docs/candles.md has the rules. Gaps and sums over days are modules beside.
+takes its time to load. What a horizon should hold, and what is missing of it, is in `horizons`.
+docs/candles.md has the rules. Gaps and sums over days are modules beside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain.artifacts.seed_types import ALERT_FORWARD_COVERAGE
+from quantlab_assets.domain.coverage.counts import NO_CANDLES
 from quantlab_assets.domain.coverage.frames import as_type
-from quantlab_assets.domain.coverage.grid import Ints, ceil_to, pick, whole_seconds
-from quantlab_assets.domain.coverage.windows import merged_windows
+from quantlab_assets.domain.coverage.grid import Ints, pick, whole_seconds
+from quantlab_assets.domain.coverage.horizons import Due, Flags, Missing, candles_due, candles_held
+from quantlab_assets.domain.coverage.windows import MergedWindows, merged_windows
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 from quantlab_assets.domain.time_us import SECOND_US
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 HORIZONS_H: Final = (-4, 1, 4, 12, 24, 48)
 """Hours after the call; negative ones end at the call."""
 MAX_HORIZON_H: Final = 24 * 366
-
-Flags = npt.NDArray[np.bool_]
 
 
 def forward_coverage(
@@ -54,8 +54,8 @@ def forward_coverage(
 
     index = CandleIndex.of(candles)
     asked = _asked(alerts, index)
-    covered = _cover(asked, np.array(horizons, dtype=np.int64), index, windows, newest_ts, grading)
-    frame = covered.join(
+    measured = _cover(asked, np.array(horizons, dtype=np.int64), index, windows, newest_ts, grading)
+    frame = measured.join(
         alerts.with_row_index("alert").select(
             "alert", "alert_id", "chain", "mint", "caller_name_norm", "alert_ts_utc"
         ),
@@ -133,84 +133,46 @@ def _cover(
 
     hours = np.tile(horizons, len(asked.alert))
     pair = np.repeat(np.arange(len(asked.alert)), len(horizons))
-    alert_us = asked.alert_us[pair]
-    edge_us = alert_us + hours * 3600 * SECOND_US
-    start = ceil_to(np.minimum(alert_us, edge_us), SECOND_US) // SECOND_US
-    end = ceil_to(np.maximum(alert_us, edge_us), SECOND_US) // SECOND_US
-    rows = index.rows
-    horizon = measure(
+    held = measure(
         asked.alert_us,
         asked.finest,
         asked.intervals,
         horizons * 3600 * SECOND_US,
-        rows,
+        index.rows,
         index.blocks,
     )
-    series, low, high = horizon.series, horizon.low, horizon.high
-    has_series = series >= 0
-    step = np.where(has_series, pick(rows.step_us, series) // SECOND_US, 1)
-    first_point = ceil_to(start, step)
-    expected = np.where(has_series, (ceil_to(end, step) - first_point) // step, 0)
-    actual = high - low
-    present = actual > 0
-    last_point = first_point + (expected - 1) * step
-    first, last = index.at(low), index.at(high - 1)
-    head = np.where(present, (first - first_point) // step, 0)
-    tail = np.where(present, (last_point - last) // step, 0)
-    inner = expected - actual - head - tail
-    longest_inner = np.maximum(horizon.longest_us // SECOND_US - step, 0)
-    longest = np.where(
-        present, np.maximum(np.maximum(head, tail) * step, longest_inner), expected * step
-    )
-    ratio = np.where(expected > 0, actual / np.maximum(expected, 1), 0.0)
-    candles_before = has_series & (low > pick(rows.start, series))
-    candles_after = has_series & (high < pick(rows.stop, series))
-    merged = merged_windows(windows, index)
-    home = merged.holding(series, first_point)
-    windowed = np.isin(series, merged.series)
-    beyond = windowed & ((home < 0) | (last_point >= pick(merged.end, home)))
-    not_elapsed = (
-        np.zeros(len(series), dtype=np.bool_)
-        if newest_ts is None
-        else last_point > whole_seconds(newest_ts)
-    )
-
-    late = np.where(candles_before, 0, np.where(present, head, 1 * candles_after))
-    early = np.where(candles_after, 0, np.where(present, tail, 1 * candles_before))
-    holes = np.where(present, inner + head + tail - late - early, 0)
-    silent = (horizon.active == 0) & present
-    reason = _first_true(
-        {
-            AMBIGUOUS: asked.ambiguous[pair],
-            "no_slice": expected == 0,
-            "dead": silent & (ratio >= grading.partial),
-            "ok": ratio >= grading.good,
-            "beyond_window": beyond,
-            "not_elapsed": not_elapsed,
-            "starts_late": (late >= early) & (late >= holes) & (late > 0),
-            "ends_early": (early >= holes) & (early > 0),
-        },
-        "gaps",
-    )
-    grade = _first_true(
-        {"none": ~present, "good": ratio >= grading.good, "partial": ratio >= grading.partial},
-        "poor",
-    )
+    wanted = candles_due(asked.alert_us[pair], hours, held.series, index)
+    there = candles_held(wanted, held, index)
+    ratio = np.where(wanted.expected > 0, there.actual / np.maximum(wanted.expected, 1), 0.0)
+    causes = {
+        AMBIGUOUS: asked.ambiguous[pair],
+        "no_slice": wanted.expected == 0,
+        "dead": (held.active == 0) & there.present & (ratio >= grading.partial),
+        "ok": ratio >= grading.good,
+        "beyond_window": _beyond(wanted, held.series, merged_windows(windows, index)),
+        "not_elapsed": _not_elapsed(wanted, newest_ts),
+        **_where_missing(there.missing),
+    }
+    grades = {
+        NO_CANDLES: ~there.present,
+        "good": ratio >= grading.good,
+        "partial": ratio >= grading.partial,
+    }
     return pl.DataFrame(
         {
             "alert": asked.alert[pair],
             "horizon_h": hours,
-            "interval_s": step,
-            "expected_candles": expected,
-            "actual_candles": actual,
-            "traded_candles": horizon.traded,
+            "interval_s": wanted.step,
+            "expected_candles": wanted.expected,
+            "actual_candles": there.actual,
+            "traded_candles": held.traded,
             "coverage_ratio": ratio,
-            "first_candle_delay_s": first - start,
-            "longest_gap_s": longest,
-            "grade": grade,
-            "reason": reason,
-            "present": present,
-            "has_series": has_series,
+            "first_candle_delay_s": there.delay,
+            "longest_gap_s": there.longest,
+            "grade": _first_true(grades, "poor"),
+            "reason": _first_true(causes, "gaps"),
+            "present": there.present,
+            "has_series": wanted.has_series,
         }
     ).with_columns(
         pl.col("alert").cast(pl.UInt32),
@@ -218,6 +180,29 @@ def _cover(
         pl.when("present").then("first_candle_delay_s"),
         pl.when(pl.col("expected_candles") > 0).then("longest_gap_s"),
     )
+
+
+def _beyond(wanted: Due, series: Ints, merged: MergedWindows) -> Flags:
+    """Which horizons reach out of the windows of the slices they take, if these are known."""
+    home = merged.holding(series, wanted.first_point)
+    outside = (home < 0) | (wanted.last_point >= pick(merged.end, home))
+    return np.isin(series, merged.series) & outside
+
+
+def _not_elapsed(wanted: Due, newest_ts: datetime | None) -> Flags:
+    """Which horizons expect candles after the newest that the source had."""
+    if newest_ts is None:
+        return np.zeros(len(wanted.expected), dtype=np.bool_)
+    return wanted.last_point > whole_seconds(newest_ts)
+
+
+def _where_missing(missing: Missing) -> dict[str, Flags]:
+    """Which horizons miss the most at their start, and which at their end."""
+    late, early, holes = missing
+    return {
+        "starts_late": (late >= early) & (late >= holes) & (late > 0),
+        "ends_early": (early >= holes) & (early > 0),
+    }
 
 
 def _first_true(conditions: Mapping[str, Flags], otherwise: str) -> pl.Series:
