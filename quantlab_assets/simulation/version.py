@@ -3,8 +3,12 @@
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from quantlab_assets.version import __version__
+
+_BESIDE: Final = ("domain/experiments/strategy.py", "domain/time_us.py")
+"""Modules of the domain that decide a result too: the strategy model, and the unit of times."""
 
 
 @cache
@@ -16,7 +20,7 @@ def engine_version() -> str:
 def version_of(package: Path) -> str:
     """Return the version of the engine whose sources are in the folder `package`.
 
-    The digest is over the modules that decide a result, this package's and the strategy model, by
+    The digest is over the modules that decide a result, this package's and those of `_BESIDE`, by
     name: each as its name, its length and its bytes, so that no two sets of files run into the same
     text.
     """
@@ -24,7 +28,7 @@ def version_of(package: Path) -> str:
         path.relative_to(package).as_posix() for path in (package / "simulation").rglob("*.py")
     ]
     digest = hashlib.sha256()
-    for name in sorted([*names, "domain/experiments/strategy.py"]):
+    for name in sorted([*names, *_BESIDE]):
         content = (package / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)

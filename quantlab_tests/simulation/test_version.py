@@ -28,9 +28,11 @@ def test_any_source_that_decides_a_result_changes_it(tmp_path):
     copy = tmp_path / "package"
     shutil.copytree(PACKAGE / "simulation", copy / "simulation")
     (copy / "domain" / "experiments").mkdir(parents=True)
-    shutil.copy(PACKAGE / "domain" / "experiments" / "strategy.py", copy / "domain" / "experiments")
+    beside = ("domain/experiments/strategy.py", "domain/time_us.py")
+    for name in beside:
+        shutil.copy(PACKAGE / name, copy / name)
     assert version_of(copy) == engine_version()
-    for name in ("simulation/walk/kernel.py", "domain/experiments/strategy.py"):
+    for name in ("simulation/walk/kernel.py", *beside):
         with (copy / name).open("a") as source:
             source.write("# changed\n")
         assert version_of(copy) != engine_version()

@@ -1,4 +1,7 @@
-"""The array types of the engine, its clock, and how loops over arrays are compiled."""
+"""The array types of the engine, and how loops over arrays are compiled.
+
+All times are whole microseconds since 1970, UTC (`domain.time_us`).
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -13,9 +16,6 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
-
-SECOND = 1_000_000
-"""Microseconds in a second; all times are integer microseconds since 1970, UTC."""
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 

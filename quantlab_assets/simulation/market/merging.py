@@ -8,8 +8,8 @@ finer one.
 
 import numpy as np
 
+from quantlab_assets.domain.time_us import SECOND_US
 from quantlab_assets.simulation.compiled.arrays import (
-    SECOND,
     Flags,
     Floats,
     Integers,
@@ -156,10 +156,10 @@ def _drop_overlapped(rows: Integers, ts: Integers, interval_s: Integers, counts:
                 continue
             while candidate < len(rows) and (
                 interval_s[rows[candidate]] != finer
-                or ts[rows[candidate]] + finer * SECOND <= ts[row]
+                or ts[rows[candidate]] + finer * SECOND_US <= ts[row]
             ):
                 candidate += 1
             if candidate == len(rows):
                 break
-            if ts[rows[candidate]] < ts[row] + interval_s[row] * SECOND:
+            if ts[rows[candidate]] < ts[row] + interval_s[row] * SECOND_US:
                 counts[position] = False

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, Integers, compiled
+from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.simulation.compiled.arrays import Floats, Integers, compiled
 from quantlab_assets.simulation.frames import CURVE_COLUMNS
 from quantlab_assets.simulation.market.candle_book import CandleBook
 from quantlab_assets.simulation.market.candles import Candles
@@ -20,7 +21,7 @@ from quantlab_assets.simulation.walk import kernel
 from quantlab_assets.simulation.walk.money import Money, Rates
 from quantlab_assets.simulation.walk.positions import Fills, Positions
 
-HOUR = 3600 * SECOND
+HOUR = 3600 * SECOND_US
 
 
 @dataclass(frozen=True)
@@ -157,14 +158,14 @@ def _latest_ended(candle: int, last: int, now: int, ts: Integers, interval_s: In
     stride = 1
     reach = candle
     while reach + stride <= last and (
-        ts[reach + stride] + interval_s[reach + stride] * SECOND <= now
+        ts[reach + stride] + interval_s[reach + stride] * SECOND_US <= now
     ):
         reach += stride
         stride *= 2
     beyond = min(reach + stride, last + 1)
     while beyond - reach > 1:
         middle = (reach + beyond) // 2
-        if ts[middle] + interval_s[middle] * SECOND <= now:
+        if ts[middle] + interval_s[middle] * SECOND_US <= now:
             reach = middle
         else:
             beyond = middle

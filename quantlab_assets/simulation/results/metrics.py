@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from quantlab_assets.simulation.compiled.arrays import SECOND, Codes, Floats, Integers, compiled
+from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.simulation.compiled.arrays import Codes, Floats, Integers, compiled
 from quantlab_assets.simulation.frames import METRIC_COLUMNS
 from quantlab_assets.simulation.results.ambiguity import Ambiguity
 from quantlab_assets.simulation.results.curves import Curves
 from quantlab_assets.simulation.results.trades import Trades
 from quantlab_assets.simulation.walk.money import Rates
 
-DAY = 86_400 * SECOND
+DAY = 86_400 * SECOND_US
 
 METRIC_NAMES = (
     "total_trades",

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import polars as pl
 
 from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
-from quantlab_assets.simulation.compiled.arrays import SECOND, Integers
+from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.simulation.compiled.arrays import Integers
 from quantlab_assets.simulation.frames import TRADE_COLUMNS
 from quantlab_assets.simulation.market.candle_book import CandleBook
 from quantlab_assets.simulation.walk.money import Money, Rates
@@ -27,7 +28,7 @@ class Trades:
     @property
     def duration_s(self) -> Integers:
         """Whole seconds from entry to exit."""
-        return (self.exit_ts - self.entry_ts) // SECOND
+        return (self.exit_ts - self.entry_ts) // SECOND_US
 
     def __len__(self) -> int:
         return len(self.entry_ts)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from quantlab_assets.domain.experiments.strategy import Entry, Strategy
-from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, Integers, frozen
+from quantlab_assets.domain.time_us import SECOND_US
+from quantlab_assets.simulation.compiled.arrays import Floats, Integers, frozen
 from quantlab_assets.simulation.compiled.parallel import in_slices
 from quantlab_assets.simulation.market.candle_book import CandleBook
 from quantlab_assets.simulation.walk import kernel
@@ -20,10 +21,10 @@ def find_entries(
 ) -> Entries:
     """Find each alert's entry; `known_ts` are the times the alerts' addresses became known."""
     alerts = len(known_ts)
-    order_ts = frozen(known_ts + rules.delay_s * SECOND)
+    order_ts = frozen(known_ts + rules.delay_s * SECOND_US)
     entries = Entries(order_ts, np.zeros(alerts, dtype=np.int64), np.zeros(alerts))
     entry_rules = kernel.EntryRules(
-        max_wait_us=rules.max_wait_s * SECOND,
+        max_wait_us=rules.max_wait_s * SECOND_US,
         dip_keep=0.0 if rules.dip_pct is None else 1 - rules.dip_pct,
     )
 
@@ -59,7 +60,7 @@ def exit_rules(strategy: Strategy) -> kernel.ExitRules:
         breakeven_gain=off if exits.breakeven_after_pct is None else 1 + exits.breakeven_after_pct,
         trail_gain=off if exits.trailing is None else 1 + exits.trailing.activation_pct,
         trail_keep=0.0 if exits.trailing is None else 1 - exits.trailing.distance_pct,
-        max_hold_us=kernel.NEVER if exits.max_hold_s is None else exits.max_hold_s * SECOND,
+        max_hold_us=kernel.NEVER if exits.max_hold_s is None else exits.max_hold_s * SECOND_US,
         target_first=exits.intrabar == "target_first",
         dip_entry=strategy.entry.mode == "limit_dip",
     )

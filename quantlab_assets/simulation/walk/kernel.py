@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from quantlab_assets.domain.experiments.strategy import EXIT_REASONS
+from quantlab_assets.domain.time_us import SECOND_US
 from quantlab_assets.simulation.compiled.arrays import (
-    SECOND,
     Floats,
     Integers,
     compiled,
@@ -177,7 +177,7 @@ def step(
             if remaining <= DUST:
                 return rung, 0.0, leg, reason, 0
 
-    end = ts[row] + candles.interval_s[row] * SECOND
+    end = ts[row] + candles.interval_s[row] * SECOND_US
     stop_inside = low[row] <= level
     # The high of a limit entry's candle may have come before the fill.
     target_inside = (
@@ -219,12 +219,12 @@ def find_final(
 
     That is the first candle that ends at or after `deadline`, else the last one. Ends ascend.
     """
-    if deadline >= NEVER or ts[last] + interval_s[last] * SECOND < deadline:
+    if deadline >= NEVER or ts[last] + interval_s[last] * SECOND_US < deadline:
         return last, END_OF_DATA
     below, reached = entry - 1, last
     while reached - below > 1:
         middle = (below + reached) // 2
-        if ts[middle] + interval_s[middle] * SECOND >= deadline:
+        if ts[middle] + interval_s[middle] * SECOND_US >= deadline:
             reached = middle
         else:
             below = middle
