@@ -5,7 +5,7 @@ doubled inside quotes. An empty cell is null where the column may be null and an
 `""` is the empty text. Words such as NA or null have no meaning. Integers are digits, with a sign;
 numbers are decimal, or `nan`, `inf`, `-inf`; booleans `true` or `false`; dates `YYYY-MM-DD`; times
 ISO 8601 in UTC (`2025-05-01T12:00:00.000001Z`, or `+00:00` for the `Z`) or whole microseconds since
-1970.
+1970. The value rules of the type are not checked here but when the table is published.
 """
 
 from collections.abc import Mapping

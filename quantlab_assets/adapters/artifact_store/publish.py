@@ -109,21 +109,21 @@ class Publisher:
             for part in _parts(requests):
                 canonical = [self._canonicalise(requests[i], types[i], recording.now) for i in part]
                 with self._database.reading() as connection:
-                    there = recording.look(connection, [one.artifact for one in canonical])
+                    there = recording.look(connection, [content.artifact for content in canonical])
                     sets = {
                         name: input_set_artifacts(connection, name)
-                        for one in canonical
-                        for name in _input_sets(one.request)
+                        for content in canonical
+                        for name in _input_sets(content.request)
                         if name not in carried
                     }
                 missing = self._missing(canonical, there)
                 _check_values(missing)
-                for one in missing:
+                for content in missing:
                     # The first new sidecar of a batch that names a frozen set carries its members.
-                    names = [name for name in _input_sets(one.request) if name not in carried]
+                    names = [name for name in _input_sets(content.request) if name not in carried]
                     carried.update(names)
-                    puts.append(self._put(one, {name: sets[name] for name in names}, writers))
-                made += [one.artifact for one in canonical]
+                    puts.append(self._put(content, {name: sets[name] for name in names}, writers))
+                made += [content.artifact for content in canonical]
             try:
                 stored = {put.artifact.artifact_id: self._settle(put) for put in puts}
             except NotFound as error:
@@ -134,15 +134,18 @@ class Publisher:
             for path in (artifact.path, sidecar_path(artifact.path))
         )
         return [
-            Draft(stored.get(one.artifact_id, one), has_new_file=one.artifact_id in stored)
-            for one in made
+            Draft(
+                stored.get(artifact.artifact_id, artifact),
+                has_new_file=artifact.artifact_id in stored,
+            )
+            for artifact in made
         ]
 
     def _check_still_there(self, drafts: Sequence[Draft]) -> None:
         """Garbage collection takes files under the write lock only: what is there now stays."""
         for draft in drafts:
-            one = draft.artifact
-            if draft.has_new_file and not self._files.whole(one.path, one.file_size):
+            artifact = draft.artifact
+            if draft.has_new_file and not self._files.whole(artifact.path, artifact.file_size):
                 raise FileNeeded
 
     def _type_of(self, request: PublishRequest) -> ArtifactType:
@@ -204,8 +207,8 @@ class Publisher:
     ) -> list[_Canonical]:
         """What has no file yet: new content, or content whose bytes were purged or are lost."""
         missing: dict[str, _Canonical] = {}
-        for one in canonical:
-            known = there.get(one.artifact.artifact_id)
+        for content in canonical:
+            known = there.get(content.artifact.artifact_id)
             if known is not None and known.purged_at is None:
                 size = self._files.size(known.path)
                 if size == known.file_size:
@@ -215,21 +218,25 @@ class Publisher:
                         f"artifact {known.artifact_id} has {size} bytes on disk, {known.file_size}"
                         f" in the manifest: move {known.path} away and publish again"
                     )
-                one = replace(one, artifact=replace(one.artifact, created_at=known.created_at))
-            if one.table is None:
+                content = replace(
+                    content, artifact=replace(content.artifact, created_at=known.created_at)
+                )
+            if content.table is None:
                 raise FileNeeded  # gone between the two looks
-            missing.setdefault(one.artifact.artifact_id, one)
+            missing.setdefault(content.artifact.artifact_id, content)
         return list(missing.values())
 
     def _put(
-        self, one: _Canonical, carried_sets: dict[str, tuple[str, ...]], writers: Writers
+        self, content: _Canonical, carried_sets: dict[str, tuple[str, ...]], writers: Writers
     ) -> _Put:
-        data = parquet_format.encode(one.table, one.artifact_type, one.artifact.content_hash)
-        artifact = replace(one.artifact, file_hash=sha256_of(data), file_size=len(data))
-        beside = sidecar.encode(artifact, one.artifact_type, one.request, carried_sets)
+        data = parquet_format.encode(
+            content.table, content.artifact_type, content.artifact.content_hash
+        )
+        artifact = replace(content.artifact, file_hash=sha256_of(data), file_size=len(data))
+        beside = sidecar.encode(artifact, content.artifact_type, content.request, carried_sets)
         path = artifact.path
         placed = writers.submit(self._files.put, [(path, data), (sidecar_path(path), beside)])
-        return _Put(replace(one, table=None), carried_sets, artifact, placed)
+        return _Put(replace(content, table=None), carried_sets, artifact, placed)
 
     def _settle(self, put: _Put) -> Artifact:
         """The artifact as its file is: ours, or the one found under its name and adopted."""
@@ -244,32 +251,32 @@ class Publisher:
             artifact, put.canonical.artifact_type, put.canonical.request, put.carried_sets
         )
         if parquet_is_ours or not self._files.put([(path, beside)])[0]:
-            found = self._files.read(path)
-            if not sidecar.describes(found, artifact):
+            on_disk = self._files.read(path)
+            if not sidecar.describes(on_disk, artifact):
                 self._files.replace(path, beside)
         return artifact
 
     def _adopt(self, artifact: Artifact) -> Artifact:
         """Take over the file that a publisher left behind or is just publishing as well."""
         data = self._files.read(artifact.path)
-        found = sha256_of(data)
-        if found != artifact.file_hash:
+        file_hash = sha256_of(data)
+        if file_hash != artifact.file_hash:
             parquet_format.check_content(data, artifact.content_hash, artifact.path)
-        return replace(artifact, file_hash=found, file_size=len(data))
+        return replace(artifact, file_hash=file_hash, file_size=len(data))
 
 
 def _check_values(canonical: Sequence[_Canonical]) -> None:
     """Check the value rules once for each type. Raises `ValidationFailed`."""
     by_type: dict[tuple[str, int], list[_Canonical]] = {}
-    for one in canonical:
-        kind = (one.artifact_type.name, one.artifact_type.schema_version)
-        by_type.setdefault(kind, []).append(one)
+    for content in canonical:
+        kind = (content.artifact_type.name, content.artifact_type.schema_version)
+        by_type.setdefault(kind, []).append(content)
     if not by_type:
         return
     from quantlab_assets.domain.artifacts.value_rules import check_values
 
     for several in by_type.values():
-        tables = [one.table for one in several]
+        tables = [content.table for content in several]
         check_values(pa.concat_tables(tables), several[0].artifact_type)
 
 
@@ -297,7 +304,9 @@ def _bytes_of(request: PublishRequest) -> int:
 
 
 def _input_sets(request: PublishRequest) -> list[str]:
-    return [one.input_set_id for one in request.inputs if one.input_set_id is not None]
+    return [
+        made_from.input_set_id for made_from in request.inputs if made_from.input_set_id is not None
+    ]
 
 
 def _time_range(

@@ -35,20 +35,20 @@ class Reader:
         self._types = types
 
     def open_many(
-        self, found: Sequence[Artifact], *, verify: bool, as_stored: bool
+        self, artifacts: Sequence[Artifact], *, verify: bool, as_stored: bool
     ) -> "ds.Dataset":
         """See the port."""
         from quantlab_assets.adapters.objects.parquet import dataset
 
-        name = _one_type(found)
+        name = _one_type(artifacts)
         if as_stored:
-            _one_version(found)
-        paths = [str(path) for path in self.checked_files(found, verify=verify)]
-        newest = self._type_to_read_as(name, found, as_stored=as_stored)
+            _one_version(artifacts)
+        paths = [str(path) for path in self.checked_files(artifacts, verify=verify)]
+        newest = self._type_to_read_as(name, artifacts, as_stored=as_stored)
         if newest is None:
             # Of what this program does not know the files say themselves what they hold.
             return dataset(paths, None)
-        if all(one.schema_version == newest.schema_version for one in found):
+        if all(artifact.schema_version == newest.schema_version for artifact in artifacts):
             return dataset(paths, newest.schema)
 
         import polars as pl
@@ -57,34 +57,34 @@ class Reader:
         from quantlab_assets.domain.artifacts.upgrade import to_arrow, upgraded
 
         parts: list[ds.Dataset] = []
-        for version, start, stop in _runs(found):
+        for version, start, stop in _runs(artifacts):
             if version == newest.schema_version:
                 parts.append(dataset(paths[start:stop], newest.schema))
                 continue
             stored = dataset(paths[start:stop], newest.version(version).schema).to_table()
             rows = pl.DataFrame(pl.from_arrow(stored)).lazy()
-            counts = [one.row_count for one in found[start:stop]]
+            counts = [artifact.row_count for artifact in artifacts[start:stop]]
             parts.append(ds.dataset(to_arrow(upgraded(rows, newest, version, counts), newest)))
         return ds.dataset(parts)
 
     def read_verified(
-        self, found: Sequence[Artifact], columns: Sequence[str] | None
+        self, artifacts: Sequence[Artifact], columns: Sequence[str] | None
     ) -> "pl.DataFrame":
         """See the port. Polars reads many small files three times as fast as Arrow does."""
         import polars as pl
 
-        newest = self._type_to_read_as(_one_type(found), found, as_stored=False)
-        paths = self.checked_files(found, verify=True)
+        newest = self._type_to_read_as(_one_type(artifacts), artifacts, as_stored=False)
+        paths = self.checked_files(artifacts, verify=True)
         try:
             parts: list[pl.DataFrame] = []
-            for version, start, stop in _runs(found):
+            for version, start, stop in _runs(artifacts):
                 scan = pl.scan_parquet(paths[start:stop], hive_partitioning=False, glob=False)
                 if newest is None or version == newest.schema_version:
                     parts.append((scan if columns is None else scan.select(columns)).collect())
                     continue
                 from quantlab_assets.domain.artifacts.upgrade import upgraded
 
-                counts = [one.row_count for one in found[start:stop]]
+                counts = [artifact.row_count for artifact in artifacts[start:stop]]
                 parts.append(upgraded(scan, newest, version, counts, columns))
             return pl.concat(parts)
         except pl.exceptions.ColumnNotFoundError as error:
@@ -96,7 +96,7 @@ class Reader:
             ) from error
 
     def _type_to_read_as(
-        self, name: str, found: Sequence[Artifact], *, as_stored: bool
+        self, name: str, artifacts: Sequence[Artifact], *, as_stored: bool
     ) -> ArtifactType | None:
         """The type whose rows readers get; None for one that this program does not know.
 
@@ -105,29 +105,29 @@ class Reader:
         """
         try:
             if as_stored:
-                return self._types.get(name, found[0].schema_version)
+                return self._types.get(name, artifacts[0].schema_version)
             newest = self._types.get(name)
         except (NotFound, ValidationFailed):
-            _one_version(found)
+            _one_version(artifacts)
             return None
-        for version in sorted({one.schema_version for one in found}):
+        for version in sorted({artifact.schema_version for artifact in artifacts}):
             newest.version(version)
         return newest
 
-    def checked_files(self, found: Sequence[Artifact], *, verify: bool) -> list[Path]:
+    def checked_files(self, artifacts: Sequence[Artifact], *, verify: bool) -> list[Path]:
         """The artifacts' files, sizes (or hashes) checked. Raises `IntegrityError`, `NotFound`."""
-        distinct = list({one.artifact_id: one for one in found}.values())
+        distinct = list({artifact.artifact_id: artifact for artifact in artifacts}.values())
         check = self._check_bytes if verify else self._check_size
         if verify and len(distinct) > 1:
             with ThreadPoolExecutor(min(PARALLEL, len(distinct))) as pool:
                 outcomes = list(pool.map(check, distinct))
         else:
-            outcomes = [check(one) for one in distinct]
+            outcomes = [check(artifact) for artifact in distinct]
         faults = [outcome for outcome in outcomes if outcome is not None]
         if faults:
             more = f"; {len(faults) - 1} more are damaged" if len(faults) > 1 else ""
             raise type(faults[0])(f"{faults[0]}{more}")
-        return [self._files.locate(one.path) for one in found]
+        return [self._files.locate(artifact.path) for artifact in artifacts]
 
     def _check_size(self, artifact: Artifact) -> QuantlabError | None:
         what = f"artifact {artifact.artifact_id} ({artifact.artifact_type} {artifact.logical_key})"
@@ -153,8 +153,8 @@ class Reader:
         return fault
 
 
-def _one_type(found: Sequence[Artifact]) -> str:
-    names = sorted({one.artifact_type for one in found})
+def _one_type(artifacts: Sequence[Artifact]) -> str:
+    names = sorted({artifact.artifact_type for artifact in artifacts})
     if len(names) != 1:
         raise ValidationFailed(
             f"artifacts opened together must be of one type: {', '.join(names) or 'none given'}"
@@ -162,20 +162,20 @@ def _one_type(found: Sequence[Artifact]) -> str:
     return names[0]
 
 
-def _one_version(found: Sequence[Artifact]) -> None:
+def _one_version(artifacts: Sequence[Artifact]) -> None:
     """What has no common version to be read as must have one already."""
-    versions = sorted({one.schema_version for one in found})
+    versions = sorted({artifact.schema_version for artifact in artifacts})
     if len(versions) != 1:
         raise ValidationFailed(
-            f"artifacts of {found[0].artifact_type} opened as they are stored must be of one"
+            f"artifacts of {artifacts[0].artifact_type} opened as they are stored must be of one"
             f" schema version, not {', '.join(map(str, versions))}"
         )
 
 
-def _runs(found: Sequence[Artifact]) -> list[tuple[int, int, int]]:
+def _runs(artifacts: Sequence[Artifact]) -> list[tuple[int, int, int]]:
     """Stretches of artifacts of one schema version: the version, the first, the one after."""
     runs: list[tuple[int, int, int]] = []
-    for version, stretch in groupby(one.schema_version for one in found):
+    for version, stretch in groupby(artifact.schema_version for artifact in artifacts):
         start = runs[-1][2] if runs else 0
         runs.append((version, start, start + len(list(stretch))))
     return runs

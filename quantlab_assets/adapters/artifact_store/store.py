@@ -100,8 +100,8 @@ class ParquetStore:
     def get_artifacts(self, artifact_ids: Sequence[str]) -> list[Artifact]:
         """See `ArtifactStore`."""
         with self.database.reading() as transaction:
-            found = resolve(transaction, artifact_ids)
-        return [found[asked] for asked in artifact_ids]
+            by_id = resolve(transaction, artifact_ids)
+        return [by_id[asked] for asked in artifact_ids]
 
     def resolve_id(self, prefix: str) -> str:
         """The artifact id that begins so (8 digits or more), or that an older id now has.

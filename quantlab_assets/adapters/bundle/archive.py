@@ -1,7 +1,8 @@
 """The tar files of bundles: plain regular files only, written reproducibly, read with suspicion.
 
 The reader knows one kind of member. Links, devices, long-name and extended headers, sparse files
-and compression are not skipped but refused, so there is nothing in it that could be tricked.
+and compression are not skipped but refused, so there is nothing in it that could be tricked. What
+the files of a bundle mean is said in `contents`.
 """
 
 import io

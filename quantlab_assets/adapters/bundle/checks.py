@@ -69,7 +69,7 @@ def check_relations(store: ParquetStore, bundle: Contents, made: Sequence[Artifa
 
     Raises `IntegrityError`, `NotFound` for inputs that neither the bundle nor the lake has.
     """
-    ids = {one.artifact_id for one in made}
+    ids = {artifact.artifact_id for artifact in made}
     if len(ids) != len(made):
         raise IntegrityError("the bundle has an artifact twice")
     created_by = _creating_publications(bundle)
@@ -85,7 +85,7 @@ def check_relations(store: ParquetStore, bundle: Contents, made: Sequence[Artifa
     ):
         if not {row[column] for row in bundle.of(table)} <= ids:
             raise IntegrityError(f"the bundle has {table} of artifacts that are not in it")
-    dead = {one.artifact_id for one in made if one.status == "tombstoned"}
+    dead = {artifact.artifact_id for artifact in made if artifact.status == "tombstoned"}
     _require_equal([row["artifact_id"] for row in bundle.of("tombstones")], dead, "tombstones")
 
 
@@ -180,18 +180,18 @@ def check_files(
     from quantlab_assets.domain.artifacts.value_rules import check_values
 
     waiting: dict[tuple[str, int], list[pa.Table]] = {}
-    for one in made:
-        beside = archive.read(bundle.files[f"{FILES}{sidecar_path(one.path)}"])
-        told = sidecar.unseal(beside, one.path)
-        if any(told.get(name) != value for name, value in sidecar.identity(one).items()):
+    for artifact in made:
+        beside = archive.read(bundle.files[f"{FILES}{sidecar_path(artifact.path)}"])
+        document = sidecar.unseal(beside, artifact.path)
+        if any(document.get(name) != value for name, value in sidecar.identity(artifact).items()):
             raise IntegrityError(
-                f"the bundle's sidecar of {one.artifact_id} describes another file"
+                f"the bundle's sidecar of {artifact.artifact_id} describes another file"
             )
-        if one.purged_at is not None:
+        if artifact.purged_at is not None:
             continue
-        data = bytes_of(archive, bundle, one)
-        kind = store.types.get(one.artifact_type, one.schema_version)
-        table = _table_of(data, one, kind)
+        data = bytes_of(archive, bundle, artifact)
+        kind = store.types.get(artifact.artifact_type, artifact.schema_version)
+        table = _table_of(data, artifact, kind)
         several = waiting.setdefault((kind.name, kind.schema_version), [])
         several.append(table)
         if sum(each.nbytes for each in several) > _CHECKED_TOGETHER:
@@ -202,32 +202,34 @@ def check_files(
             check_values(pa.concat_tables(several), store.types.get(*version))
 
 
-def bytes_of(archive: Archive, bundle: Contents, one: Artifact) -> bytes:
+def bytes_of(archive: Archive, bundle: Contents, artifact: Artifact) -> bytes:
     """The bytes of an artifact's file. Raises `IntegrityError` if they do not match its row."""
-    data = archive.read(bundle.files[f"{FILES}{one.path}"])
-    if len(data) != one.file_size or sha256_of(data) != one.file_hash:
-        raise IntegrityError(f"the bundle's file of {one.artifact_id} does not match its hash")
+    data = archive.read(bundle.files[f"{FILES}{artifact.path}"])
+    if len(data) != artifact.file_size or sha256_of(data) != artifact.file_hash:
+        raise IntegrityError(f"the bundle's file of {artifact.artifact_id} does not match its hash")
     return data
 
 
-def _table_of(data: bytes, one: Artifact, kind: ArtifactType) -> pa.Table:
+def _table_of(data: bytes, artifact: Artifact, kind: ArtifactType) -> pa.Table:
     try:
-        table = parquet_format.decode(data, one.path).replace_schema_metadata(None)
+        table = parquet_format.decode(data, artifact.path).replace_schema_metadata(None)
     except ValidationFailed as error:
         raise IntegrityError(str(error)) from error
     plain = pa.schema([item.remove_metadata() for item in table.schema])
     if plain != kind.schema.remove_metadata():
-        raise ValidationFailed(f"the bundle's {one.artifact_id} has other columns than {kind.name}")
+        raise ValidationFailed(
+            f"the bundle's {artifact.artifact_id} has other columns than {kind.name}"
+        )
     extremes = (None, None)
     if kind.time_column is not None:
         both = pc.min_max(table.column(kind.time_column))
         extremes = (both["min"].as_py(), both["max"].as_py())
     if (
-        content_hash(table) != one.content_hash
+        content_hash(table) != artifact.content_hash
         or not in_canonical_order(table, kind)
-        or (table.num_rows, *extremes) != (one.row_count, one.min_ts, one.max_ts)
+        or (table.num_rows, *extremes) != (artifact.row_count, artifact.min_ts, artifact.max_ts)
     ):
         raise IntegrityError(
-            f"the bundle's {one.artifact_id} holds other content than its row says"
+            f"the bundle's {artifact.artifact_id} holds other content than its row says"
         )
     return table

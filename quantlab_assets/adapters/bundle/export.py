@@ -2,7 +2,7 @@
 
 `bundle.json` and `manifest.jsonl` come first, then further documents under `extra/`, then each
 artifact's sidecar and Parquet file under the paths they have in a lake. docs/store.md has the
-format.
+format. What another lake believes of it is said in `checks`.
 """
 
 import json
@@ -64,7 +64,7 @@ def export_bundle(
     """
     documents = {name: _document(name, value) for name, value in (extra or {}).items()}
     with store.database.reading() as transaction:
-        asked = {one.artifact_id for one in resolve(transaction, artifact_ids).values()}
+        asked = {artifact.artifact_id for artifact in resolve(transaction, artifact_ids).values()}
         members = with_inputs(transaction, asked) if with_lineage else asked
         rows = list(carried_rows(transaction, members))
     carried = [row for table, row in rows if table == "artifacts"]

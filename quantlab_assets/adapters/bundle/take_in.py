@@ -1,6 +1,7 @@
 """Taking in a bundle: everything in it is verified first, then all of it becomes visible at once.
 
-What this lake says of an artifact that it has already (its status, its tags) stays as it is.
+What this lake says of an artifact that it has already (its status, its tags) stays as it is. What
+is verified, and how, is said in `checks`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,8 +91,11 @@ def import_bundle(
             except NotFound as error:
                 raise InputsMoved from error  # collected just before it was to be adopted
             with store.database.writing() as transaction:
-                there = artifacts_by_id(transaction, (one.artifact_id for one in made))
-                if all(_has_bytes(store, there.get(one.artifact_id), placed, one) for one in made):
+                there = artifacts_by_id(transaction, (artifact.artifact_id for artifact in made))
+                if all(
+                    _has_bytes(store, there.get(artifact.artifact_id), placed, artifact)
+                    for artifact in made
+                ):
                     return _record(transaction, bundle, made, placed, there)
             raise InputsMoved
 
@@ -104,48 +108,50 @@ def _place(
     """Put the files that are not here, safely on disk; the artifacts as their files are."""
     files = store.files_on_disk
     with store.database.reading() as transaction:
-        there = artifacts_by_id(transaction, (one.artifact_id for one in made))
+        there = artifacts_by_id(transaction, (artifact.artifact_id for artifact in made))
     placed: dict[str, Artifact] = {}
-    for one in made:
-        known = there.get(one.artifact_id)
+    for artifact in made:
+        known = there.get(artifact.artifact_id)
         if known is not None and known.purged_at is None and files.size(known.path) is not None:
             continue
-        if known is not None and one.purged_at is not None:
+        if known is not None and artifact.purged_at is not None:
             continue
-        beside = archive.read(bundle.files[f"{FILES}{sidecar_path(one.path)}"])
-        if one.purged_at is not None:
-            files.put([(sidecar_path(one.path), beside)])
-            placed[one.artifact_id] = one
+        beside = archive.read(bundle.files[f"{FILES}{sidecar_path(artifact.path)}"])
+        if artifact.purged_at is not None:
+            files.put([(sidecar_path(artifact.path), beside)])
+            placed[artifact.artifact_id] = artifact
             continue
-        data = bytes_of(archive, bundle, one)
-        if not files.put([(one.path, data)])[0]:
-            data = files.read(one.path)
-            if sha256_of(data) != one.file_hash:
-                parquet_format.check_content(data, one.content_hash, one.path)
-        stored = replace(one, file_hash=sha256_of(data), file_size=len(data))
-        path = sidecar_path(one.path)
-        if stored != one:
-            told = {**sidecar.unseal(beside, path), **sidecar.identity(stored)}
-            beside = sidecar.seal(told)
+        data = bytes_of(archive, bundle, artifact)
+        if not files.put([(artifact.path, data)])[0]:
+            data = files.read(artifact.path)
+            if sha256_of(data) != artifact.file_hash:
+                parquet_format.check_content(data, artifact.content_hash, artifact.path)
+        stored = replace(artifact, file_hash=sha256_of(data), file_size=len(data))
+        path = sidecar_path(artifact.path)
+        if stored != artifact:
+            document = {**sidecar.unseal(beside, path), **sidecar.identity(stored)}
+            beside = sidecar.seal(document)
         if not files.put([(path, beside)])[0] and not sidecar.describes(files.read(path), stored):
             files.replace(path, beside)
-        placed[one.artifact_id] = stored
+        placed[artifact.artifact_id] = stored
     files.sync_folders(
-        path for one in placed.values() for path in (one.path, sidecar_path(one.path))
+        path
+        for artifact in placed.values()
+        for path in (artifact.path, sidecar_path(artifact.path))
     )
     return placed
 
 
 def _has_bytes(
-    store: ParquetStore, known: Artifact | None, placed: Mapping[str, Artifact], one: Artifact
+    store: ParquetStore, known: Artifact | None, placed: Mapping[str, Artifact], artifact: Artifact
 ) -> bool:
     """Whether nothing was collected or purged since: asked under the write lock."""
-    stored = placed.get(one.artifact_id)
+    stored = placed.get(artifact.artifact_id)
     if stored is not None:
         if stored.purged_at is not None:
             return store.files_on_disk.size(sidecar_path(stored.path)) is not None
         return store.files_on_disk.whole(stored.path, stored.file_size)
-    return known is not None and (known.purged_at is None or one.purged_at is not None)
+    return known is not None and (known.purged_at is None or artifact.purged_at is not None)
 
 
 def _record(
@@ -155,11 +161,15 @@ def _record(
     placed: Mapping[str, Artifact],
     there: Mapping[str, Artifact],
 ) -> ImportReport:
-    new = [placed[one.artifact_id] for one in made if one.artifact_id not in there]
+    new = [placed[artifact.artifact_id] for artifact in made if artifact.artifact_id not in there]
     active = active_by_key(transaction, map(key_of, new))
     succession = decide(new, active, displaces=False)
     insert_artifacts(transaction, new, {}, succession, reason="imported", yield_reason="imported")
-    refilled = [one for name, one in placed.items() if name in there and one.purged_at is None]
+    refilled = [
+        artifact
+        for name, artifact in placed.items()
+        if name in there and artifact.purged_at is None
+    ]
     set_files(transaction, refilled)
     insert_input_sets(transaction, _frozen(bundle))
     events = _events(transaction, bundle, there)
@@ -169,7 +179,7 @@ def _record(
         ((row["artifact_id"], {row["k"]: row["v"]}) for row in bundle.of("artifact_tags")),
         replace=False,
     )
-    fresh = {one.artifact_id for one in new}
+    fresh = {artifact.artifact_id for artifact in new}
     insert_tombstones(
         transaction,
         (
@@ -180,8 +190,8 @@ def _record(
     )
     write_supersessions(transaction, _supersessions(transaction, bundle, fresh))
     return ImportReport(
-        added=tuple(one.artifact_id for one in new),
-        present=tuple(one.artifact_id for one in made if one.artifact_id in there),
+        added=tuple(artifact.artifact_id for artifact in new),
+        present=tuple(artifact.artifact_id for artifact in made if artifact.artifact_id in there),
         publications=len(events),
         extra=dict(bundle.extra),
     )

@@ -1,6 +1,7 @@
 """The manifest and the ledger as tables, for projections of the whole lake.
 
 Times are UTC. Rows stand in the order of their keys, so that the same records make the same tables.
+The ledger's own tables are made in `ledger.as_tables`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -182,13 +183,13 @@ class ManifestRecords:
     def tables(self, names: Collection[str]) -> Mapping[str, pa.Table]:
         """See `LakeRecords`."""
         with self._database.reading() as connection:
-            found = {
+            by_name = {
                 name: _table(connection, *_QUERIES[name]) for name in _QUERIES if name in names
             }
             if not set(_LEDGER).isdisjoint(names):
                 ledger = ledger_tables(connection)
-                found |= {name: ledger[name] for name in _LEDGER if name in names}
-        return found
+                by_name |= {name: ledger[name] for name in _LEDGER if name in names}
+        return by_name
 
     def arrivals(self, artifact_ids: Sequence[str]) -> Mapping[str, int]:
         """See `LakeRecords`."""
@@ -196,8 +197,8 @@ class ManifestRecords:
         with self._database.reading() as connection:
             for some in in_lists(artifact_ids):
                 query = select(artifacts.c.artifact_id, artifacts.c.sequence)
-                found = connection.execute(query.where(artifacts.c.artifact_id.in_(some)))
-                came.update((row[0], row[1]) for row in found)
+                rows = connection.execute(query.where(artifacts.c.artifact_id.in_(some)))
+                came.update((row[0], row[1]) for row in rows)
         return came
 
 

@@ -48,7 +48,7 @@ def id_beginning(connection: Connection, prefix: str) -> str:
     digits = prefix.lower()
     if not 8 <= len(digits) <= 32 or set(digits) - set("0123456789abcdef"):
         raise ValidationFailed(f"{prefix[:64]!r} is no artifact id: give 8 to 32 hex digits of it")
-    found = list(
+    ids = list(
         connection.scalars(
             select(artifacts.c.artifact_id)
             .where(artifacts.c.artifact_id >= digits, artifacts.c.artifact_id < f"{digits}g")
@@ -56,11 +56,11 @@ def id_beginning(connection: Connection, prefix: str) -> str:
             .limit(6)
         )
     )
-    if not found:
+    if not ids:
         raise NotFound(f"no artifact {prefix!r}")
-    if len(found) > 1:
-        raise Conflict(f"{prefix!r} is ambiguous: {', '.join(found)}")
-    return str(found[0])
+    if len(ids) > 1:
+        raise Conflict(f"{prefix!r} is ambiguous: {', '.join(ids)}")
+    return str(ids[0])
 
 
 def page(
@@ -80,8 +80,8 @@ def page(
     rows = connection.execute(query).all()
     more = limit is not None and len(rows) > limit
     rows = rows[:limit]
-    found = to_artifacts(connection, rows)
-    return ArtifactPage(tuple(found), str(rows[-1].sequence) if more else None)
+    matching = to_artifacts(connection, rows)
+    return ArtifactPage(tuple(matching), str(rows[-1].sequence) if more else None)
 
 
 def under_key(connection: Connection, artifact_type: str, logical_key: str) -> list[Artifact]:
@@ -110,10 +110,10 @@ def heads(
             .where(partition_heads.c.asset == asset, partition_heads.c.partition.in_(some))
             .order_by(artifacts.c.artifact_type, artifacts.c.logical_key)
         ).all()
-        held = [row for row in rows if row.artifact_id is not None]
+        members = [row for row in rows if row.artifact_id is not None]
         for row in rows:
             members_of[row.partition] = ()
-        for row, artifact in zip(held, to_artifacts(connection, held), strict=True):
+        for row, artifact in zip(members, to_artifacts(connection, members), strict=True):
             members_of[row.partition] = (*(members_of[row.partition] or ()), artifact)
     return members_of
 
@@ -132,9 +132,9 @@ def partitions_with_head(connection: Connection, asset: str) -> list[str]:
 
 def raw_files(connection: Connection, ids: Sequence[str]) -> Mapping[str, tuple[SourceFile, ...]]:
     """The raw files that publications of the artifacts name. Raises `NotFound`."""
-    found = resolve(connection, ids)
-    sources = sources_of(connection, (one.artifact_id for one in found.values()))
-    return {asked: sources.get(found[asked].artifact_id, ()) for asked in ids}
+    by_id = resolve(connection, ids)
+    sources = sources_of(connection, (artifact.artifact_id for artifact in by_id.values()))
+    return {asked: sources.get(by_id[asked].artifact_id, ()) for asked in ids}
 
 
 def publications_of(connection: Connection, artifact_id: str) -> list[Publication]:
@@ -151,8 +151,8 @@ def publications_of(connection: Connection, artifact_id: str) -> list[Publicatio
 def latest_publications(connection: Connection, ids: Sequence[str]) -> Mapping[str, Publication]:
     """The last publication of each of the artifacts. Raises `NotFound`."""
     latest: dict[str, Publication] = {}
-    found = resolve(connection, ids)
-    for some in in_lists(one.artifact_id for one in found.values()):
+    by_id = resolve(connection, ids)
+    for some in in_lists(artifact.artifact_id for artifact in by_id.values()):
         newest = (
             select(func.max(publications.c.publication_id))
             .where(publications.c.artifact_id.in_(some))
@@ -162,7 +162,7 @@ def latest_publications(connection: Connection, ids: Sequence[str]) -> Mapping[s
             select(publications).where(publications.c.publication_id.in_(newest))
         ):
             latest[row.artifact_id] = to_publication(row)
-    return {asked: latest[found[asked].artifact_id] for asked in ids}
+    return {asked: latest[by_id[asked].artifact_id] for asked in ids}
 
 
 def newest_publication_at(connection: Connection) -> datetime | None:

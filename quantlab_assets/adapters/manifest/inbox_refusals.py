@@ -1,4 +1,7 @@
-"""Refused raw files, and damaged files that were moved aside, as the manifest records them."""
+"""Refused raw files, and damaged files that were moved aside, as the manifest records them.
+
+Damaged files are moved in `adapters.upkeep.repair`; nothing here touches a file.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

@@ -2,7 +2,7 @@
 
 One recursive query finds what can be reached, through frozen input sets too; depths are counted
 over the edges it finds. An artifact is met once, so a graph in which contents were made from one
-another in turn ends all the same.
+another in turn ends all the same. What is asked of artifacts one at a time is in `find`.
 """
 
 from typing import Any, Final
@@ -32,17 +32,21 @@ class LineageReader:
             root = resolve(connection, [artifact_id])[artifact_id].artifact_id
             edges = _edges(first_only=not all_publications)
             reached = _reached(connection, edges, root, depth, walk="artifact_id", to="input_id")
-            found = _incident(connection, edges, reached, "artifact_id")
-            distances = _distances(root, [(one[0], one[1]) for one in found], depth)
+            incident = _incident(connection, edges, reached, "artifact_id")
+            distances = _distances(root, [(edge[0], edge[1]) for edge in incident], depth)
             return self._lineage(
                 connection,
                 root,
                 [
-                    LineageEdge(*one[:2], role=one[2], publication_id=one[3], depth=at + 1)  # type: ignore[arg-type]
-                    for one in found
-                    if (at := distances.get(one[0])) is not None and (depth is None or at < depth)
+                    LineageEdge(*edge[:2], role=edge[2], publication_id=edge[3], depth=at + 1)  # type: ignore[arg-type]
+                    for edge in incident
+                    if (at := distances.get(edge[0])) is not None and (depth is None or at < depth)
                 ],
-                sourced=[one for one, at in distances.items() if depth is None or at < depth],
+                sourced=[
+                    reached_id
+                    for reached_id, at in distances.items()
+                    if depth is None or at < depth
+                ],
                 first_only=not all_publications,
             )
 
@@ -52,15 +56,15 @@ class LineageReader:
             root = resolve(connection, [artifact_id])[artifact_id].artifact_id
             edges = _edges(first_only=False)
             reached = _reached(connection, edges, root, depth, walk="input_id", to="artifact_id")
-            found = _incident(connection, edges, reached, "input_id")
-            distances = _distances(root, [(one[1], one[0]) for one in found], depth)
+            incident = _incident(connection, edges, reached, "input_id")
+            distances = _distances(root, [(edge[1], edge[0]) for edge in incident], depth)
             return self._lineage(
                 connection,
                 root,
                 [
-                    LineageEdge(*one[:2], role=one[2], publication_id=one[3], depth=at + 1)  # type: ignore[arg-type]
-                    for one in found
-                    if (at := distances.get(one[1])) is not None and (depth is None or at < depth)
+                    LineageEdge(*edge[:2], role=edge[2], publication_id=edge[3], depth=at + 1)  # type: ignore[arg-type]
+                    for edge in incident
+                    if (at := distances.get(edge[1])) is not None and (depth is None or at < depth)
                 ],
                 sourced=[],
                 first_only=False,
@@ -75,14 +79,20 @@ class LineageReader:
         sourced: list[str],
         first_only: bool,
     ) -> Lineage:
-        named = {root, *(one.artifact_id for one in edges), *(one.input_id for one in edges)}
+        named = {root, *(edge.artifact_id for edge in edges), *(edge.input_id for edge in edges)}
         raw = sources_of(connection, sorted(sourced), first_only=first_only)
-        edges.sort(key=lambda one: (one.depth, one.artifact_id, one.input_id, one.publication_id))
+        edges.sort(
+            key=lambda edge: (edge.depth, edge.artifact_id, edge.input_id, edge.publication_id)
+        )
         return Lineage(
             root=root,
             edges=tuple(edges),
             artifacts=dict(sorted(artifacts_by_id(connection, sorted(named)).items())),
-            sources=tuple(SourceEdge(one, source) for one in sorted(raw) for source in raw[one]),
+            sources=tuple(
+                SourceEdge(artifact_id, source)
+                for artifact_id in sorted(raw)
+                for source in raw[artifact_id]
+            ),
         )
 
 
@@ -138,16 +148,16 @@ def _reached(
 
 def _incident(connection: Connection, edges: CTE, ids: list[str], column: str) -> list[_Edge]:
     """The edges that start at these artifacts, each once for a publication."""
-    found: dict[tuple[str, str, int], str] = {}
+    roles: dict[tuple[str, str, int], str] = {}
     for some in in_lists(ids):
         for row in connection.execute(select(edges).where(edges.c[column].in_(some))):
             place = (row.artifact_id, row.input_id, row.publication_id)
             # An input can be named alone and in a set; what was loaded stays loaded.
-            if found.get(place) != "loaded":
-                found[place] = row.role
+            if roles.get(place) != "loaded":
+                roles[place] = row.role
     return [
         (artifact_id, input_id, role, publication_id)
-        for (artifact_id, input_id, publication_id), role in found.items()
+        for (artifact_id, input_id, publication_id), role in roles.items()
     ]
 
 
@@ -160,10 +170,10 @@ def _distances(root: str, steps: list[tuple[str, str]], depth: int | None) -> di
     frontier = [root]
     while frontier and (depth is None or distances[frontier[0]] < depth):
         following: dict[str, None] = {}
-        for one in frontier:
-            for other in onward.get(one, ()):
-                if other not in distances:
-                    distances[other] = distances[one] + 1
-                    following[other] = None
+        for near in frontier:
+            for far in onward.get(near, ()):
+                if far not in distances:
+                    distances[far] = distances[near] + 1
+                    following[far] = None
         frontier = list(following)
     return distances

@@ -1,4 +1,7 @@
-"""What projections were asked for, as the manifest records it."""
+"""What projections were asked for, as the manifest records it.
+
+How a projection is built is not known here.
+"""
 
 from sqlalchemy import select
 

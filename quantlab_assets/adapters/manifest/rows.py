@@ -1,4 +1,7 @@
-"""Rows of the manifest as records, and the look-ups that several questions share."""
+"""Rows of the manifest as records, and the look-ups that several questions share.
+
+What is asked about artifacts is in `find` and `lineage`; rows are written in `changes`.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,10 +87,10 @@ def existing_input_sets(connection: Connection, ids: Iterable[str]) -> set[str]:
 
 
 def _present(connection: Connection, column: Column[str], ids: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    present: set[str] = set()
     for some in in_lists(ids):
-        found.update(connection.scalars(select(column).where(column.in_(some))))
-    return found
+        present.update(connection.scalars(select(column).where(column.in_(some))))
+    return present
 
 
 def input_set_artifacts(connection: Connection, input_set_id: str) -> tuple[str, ...]:
@@ -133,8 +136,8 @@ def first_publication(
 
 def resolve(connection: Connection, ids: Sequence[str]) -> dict[str, Artifact]:
     """The artifacts by the id asked for, older ids too. Raises `NotFound` naming the missing."""
-    found = artifacts_by_id(connection, ids)
-    rest = [asked for asked in ids if asked not in found]
+    by_id = artifacts_by_id(connection, ids)
+    rest = [asked for asked in ids if asked not in by_id]
     if rest:
         aliases: dict[str, str] = {}
         for some in in_lists(rest):
@@ -145,17 +148,17 @@ def resolve(connection: Connection, ids: Sequence[str]) -> dict[str, Artifact]:
                 )
             )
         renamed = artifacts_by_id(connection, aliases.values())
-        found |= {alias: renamed[artifact_id] for alias, artifact_id in aliases.items()}
-    require(found, ids)
-    return found
+        by_id |= {alias: renamed[artifact_id] for alias, artifact_id in aliases.items()}
+    require(by_id, ids)
+    return by_id
 
 
-def require(found: Iterable[str], asked: Iterable[str], what: str = "artifact") -> None:
+def require(existing: Iterable[str], asked: Iterable[str], what: str = "artifact") -> None:
     """Raise `NotFound` naming the ids that were asked for and not found."""
-    have = set(found)
-    missing = [one for one in dict.fromkeys(asked) if one not in have]
+    have = set(existing)
+    missing = [asked_id for asked_id in dict.fromkeys(asked) if asked_id not in have]
     if missing:
-        shown = ", ".join(repr(one[:64]) for one in missing[:10])
+        shown = ", ".join(repr(asked_id[:64]) for asked_id in missing[:10])
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise NotFound(f"no {what} {shown}{more}")
 
@@ -219,7 +222,7 @@ def sources_of(
 ) -> Mapping[str, tuple[SourceFile, ...]]:
     """The raw files that publications of the artifacts name, by hash; the first publications' only
     if asked."""
-    found: dict[str, dict[str, SourceFile]] = {}
+    raws_of: dict[str, dict[str, SourceFile]] = {}
     for some in in_lists(ids):
         named = (
             select(publications.c.artifact_id, sources)
@@ -236,8 +239,8 @@ def sources_of(
             named = named.where(publications.c.deduped.is_(False))
         for row in connection.execute(named):
             raw = SourceFile(sha256=row.sha256, name=row.name, size=row.size, kind=row.kind)
-            found.setdefault(row.artifact_id, {})[row.sha256] = raw
-    return {artifact_id: tuple(raws.values()) for artifact_id, raws in found.items()}
+            raws_of.setdefault(row.artifact_id, {})[row.sha256] = raw
+    return {artifact_id: tuple(raws.values()) for artifact_id, raws in raws_of.items()}
 
 
 def _time(micros: int | None) -> datetime | None:

@@ -1,7 +1,8 @@
 """The tables of the manifest.
 
 Times are int64 microseconds UTC, JSON is canonical text. `artifacts.sequence` is the order in which
-artifacts came: clocks go backwards, so nothing is ordered by `created_at`.
+artifacts came: clocks go backwards, so nothing is ordered by `created_at`. How an older manifest
+comes to have these tables is said in `migrations`.
 """
 
 from sqlalchemy import (

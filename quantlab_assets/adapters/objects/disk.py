@@ -1,4 +1,7 @@
-"""The single steps that change a disk, so that a test can count them and break each one."""
+"""The single steps that change a disk, so that a test can count them and break each one.
+
+In which order they are taken is said in `local_disk`.
+"""
 
 import errno
 import os

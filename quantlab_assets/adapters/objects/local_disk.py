@@ -163,17 +163,17 @@ class LocalFiles:
         Raises `StoreUnavailable`.
         """
         with _translated("cannot read"):
-            for found in _scan(self.root, self.root):
-                if artifact_id_in(found.path) is not None:
-                    yield found
+            for file in _scan(self.root, self.root):
+                if artifact_id_in(file.path) is not None:
+                    yield file
 
     def scan_staging(self) -> Iterator[FileFound]:
         """The files in the staging folder that this store could have put there."""
         with _translated("cannot read"):
             if self.staging.is_dir():
-                for found in _scan(self.staging, self.staging):
-                    if is_staged(found.path):
-                        yield found
+                for file in _scan(self.staging, self.staging):
+                    if is_staged(file.path):
+                        yield file
 
     def move_away(self, path: str, folder: Path) -> Path:
         """Move an artifact's file into `folder`, under the same path there; says where it is.

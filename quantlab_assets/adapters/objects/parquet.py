@@ -1,7 +1,8 @@
 """How a table becomes the bytes of a Parquet file, and how such bytes are read back with care.
 
 One library version writes the same bytes for the same canonical table; other versions may not,
-which is why the content hash, not the file hash, is an artifact's identity.
+which is why the content hash, not the file hash, is an artifact's identity. Where files lie and how
+they are put there is said in `layout` and `local_disk`.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -73,10 +74,10 @@ def check_content(data: bytes, hashed: str, path: str) -> None:
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(f"{path} is no readable Parquet file; move it away") from error
-    found = content_hash(table)
-    if found != hashed:
+    actual = content_hash(table)
+    if actual != hashed:
         raise IntegrityError(
-            f"{path} holds other content ({found}) than its name says; move it away"
+            f"{path} holds other content ({actual}) than its name says; move it away"
         )
 
 

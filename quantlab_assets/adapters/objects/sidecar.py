@@ -1,6 +1,7 @@
 """The JSON file beside each Parquet file: all that was known when the artifact was made.
 
 The manifest can be rebuilt from sidecars alone. A sidecar names the file it describes by its hash.
+How it is put on the disk is said in `local_disk`.
 """
 
 import json
@@ -109,12 +110,12 @@ def unseal(data: bytes, path: str) -> dict[str, Any]:
     if data[:_SEAL] != b'{"checksum":"' + sha256_of(body).encode() + b'",':
         raise IntegrityError(f"sidecar {path} is damaged: its checksum does not match")
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"sidecar {path} is no JSON") from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise IntegrityError(f"sidecar {path} is no JSON object")
-    return found
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +146,12 @@ def described(data: bytes, path: str) -> Described:
             and document["path"] == parquet_path(*kind, expected)
             and path == sidecar_path(document["path"])
         )
-        told = _described(document)
+        record = _described(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise IntegrityError(f"sidecar {path} lacks what a sidecar has") from error
     if not sound:
         raise IntegrityError(f"sidecar {path} describes another artifact than its name says")
-    return told
+    return record
 
 
 def _described(document: Mapping[str, Any]) -> Described:
@@ -200,11 +201,11 @@ def _described(document: Mapping[str, Any]) -> Described:
 def describes(data: bytes, artifact: Artifact) -> bool:
     """Whether a sidecar found on disk is whole, and of exactly this artifact and this file."""
     try:
-        found = unseal(data, "")
+        document = unseal(data, "")
     except IntegrityError:
         return False
     return all(
-        found.get(name) == value
+        document.get(name) == value
         for name, value in (
             ("artifactId", artifact.artifact_id),
             ("contentHash", artifact.content_hash),

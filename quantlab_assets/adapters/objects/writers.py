@@ -1,4 +1,7 @@
-"""Threads that write beside the caller's."""
+"""Threads that write beside the caller's.
+
+What they write is up to the caller; file operations are in `local_disk`.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -73,38 +73,42 @@ def audit(
     """
     if not 0.0 <= fraction <= 1.0:
         raise ValidationFailed(f"the fraction of files to hash is between 0 and 1, not {fraction}")
-    found = {one.path: one.size for one in store.files_on_disk.scan()}
+    sizes = {file.path: file.size for file in store.files_on_disk.scan()}
     with ThreadPoolExecutor(1) as beside:
         # SQLite checks its pages while files are hashed: neither needs the interpreter.
         manifest = beside.submit(_manifest_problems, store)
         try:
             rows = list(_rows(store))
         except IntegrityError as error:
-            rows, found = [], {}
+            rows, sizes = [], {}
             problems = [Problem("damaged_manifest", str(store.database.path), str(error))]
         else:
             problems = []
         return _report(
-            store, rows, found, problems, manifest, (fraction, seed, threads), on_progress
+            store, rows, sizes, problems, manifest, (fraction, seed, threads), on_progress
         )
 
 
 def _report(
     store: ParquetStore,
     rows: Sequence[Artifact],
-    found: Mapping[str, int],
+    sizes: Mapping[str, int],
     problems: list[Problem],
     manifest: "Future[list[Problem]]",
     how: tuple[float, int, int],
     on_progress: Callable[[int, int], None] | None,
 ) -> AuditReport:
     fraction, seed, threads = how
-    sampled = [one for one in rows if one.purged_at is None and _chosen(one, fraction, seed)]
-    chosen = {one.artifact_id for one in sampled}
-    faults = _check_files(store, rows, chosen, found, threads, on_progress)
+    sampled = [
+        artifact
+        for artifact in rows
+        if artifact.purged_at is None and _chosen(artifact, fraction, seed)
+    ]
+    chosen = {artifact.artifact_id for artifact in sampled}
+    faults = _check_files(store, rows, chosen, sizes, threads, on_progress)
     if faults:
         # Anything may have been purged, adopted or republished since its row was read.
-        again = sorted({one.artifact_id for one, _ in faults})
+        again = sorted({artifact.artifact_id for artifact, _ in faults})
         try:
             with store.database.reading() as transaction:
                 fresh = list(artifacts_by_id(transaction, again).values())
@@ -113,14 +117,18 @@ def _report(
             problems.append(Problem("damaged_manifest", str(store.database.path), str(error)))
     problems += [problem for _, problem in faults]
     problems += manifest.result()
-    known = {path for one in rows for path in (one.path, sidecar_path(one.path))}
+    known = {path for artifact in rows for path in (artifact.path, sidecar_path(artifact.path))}
     return AuditReport(
         artifacts=len(rows),
-        purged=sum(one.purged_at is not None for one in rows),
+        purged=sum(artifact.purged_at is not None for artifact in rows),
         files_hashed=len(sampled),
-        bytes_hashed=sum(one.file_size for one in sampled),
-        unreferenced=tuple(sorted(path for path in found if path not in known)),
-        problems=tuple(sorted(set(problems), key=lambda one: (one.code, one.subject, one.detail))),
+        bytes_hashed=sum(artifact.file_size for artifact in sampled),
+        unreferenced=tuple(sorted(path for path in sizes if path not in known)),
+        problems=tuple(
+            sorted(
+                set(problems), key=lambda problem: (problem.code, problem.subject, problem.detail)
+            )
+        ),
     )
 
 
@@ -149,11 +157,11 @@ def _check_files(
     store: ParquetStore,
     rows: Sequence[Artifact],
     chosen: set[str],
-    found: Mapping[str, int] | None,
+    sizes: Mapping[str, int] | None,
     threads: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[tuple[Artifact, Problem]]:
-    total = sum(one.file_size for one in rows if one.artifact_id in chosen)
+    total = sum(artifact.file_size for artifact in rows if artifact.artifact_id in chosen)
     # Few large files are shared out one by one, many small ones by the dozen.
     together = max(1, min(_CHUNK, len(rows) // (8 * max(1, threads))))
     chunks = [rows[start : start + together] for start in range(0, len(rows), together)]
@@ -161,11 +169,11 @@ def _check_files(
     def check(some: Sequence[Artifact]) -> tuple[list[tuple[Artifact, Problem]], int]:
         faults: list[tuple[Artifact, Problem]] = []
         done = 0
-        for one in some:
-            hashed = one.artifact_id in chosen
-            size = None if found is None else found.get(one.path)
-            faults += [(one, fault) for fault in file_problems(store, one, hashed, size)]
-            done += one.file_size if hashed else 0
+        for artifact in some:
+            hashed = artifact.artifact_id in chosen
+            size = None if sizes is None else sizes.get(artifact.path)
+            faults += [(artifact, fault) for fault in file_problems(store, artifact, hashed, size)]
+            done += artifact.file_size if hashed else 0
         return faults, done
 
     faults: list[tuple[Artifact, Problem]] = []
@@ -180,74 +188,78 @@ def _check_files(
 
 
 def file_problems(
-    store: ParquetStore, one: Artifact, hashed: bool, size: int | None = None
+    store: ParquetStore, artifact: Artifact, hashed: bool, size: int | None = None
 ) -> list[Problem]:
     """What is wrong with an artifact's row, file and sidecar. `size` of the file, if known."""
     problems: list[Problem] = []
 
     def problem(code: str, detail: str) -> None:
-        problems.append(Problem(code, one.artifact_id, detail))
+        problems.append(Problem(code, artifact.artifact_id, detail))
 
-    kind = (one.artifact_type, one.schema_version)
+    kind = (artifact.artifact_type, artifact.schema_version)
     try:
-        expected = parquet_path(*kind, one.artifact_id)
-        if one.path != expected:
-            problem("row_differs", f"its path is {one.path[:200]!r}, not {expected}")
+        expected = parquet_path(*kind, artifact.artifact_id)
+        if artifact.path != expected:
+            problem("row_differs", f"its path is {artifact.path[:200]!r}, not {expected}")
             return problems
-        beside = store.files_on_disk.read(sidecar_path(one.path))
+        beside = store.files_on_disk.read(sidecar_path(artifact.path))
     except NotFound:
-        problem("missing_sidecar", f"{sidecar_path(one.path)} is not there")
+        problem("missing_sidecar", f"{sidecar_path(artifact.path)} is not there")
     except IntegrityError as error:
         problem("row_differs", str(error))
         return problems
     else:
-        problems += _sidecar_problems(one, beside)
+        problems += _sidecar_problems(artifact, beside)
     # A whole sidecar that agrees was written by somebody who knew the id; else it is worked out.
-    if problems and one.artifact_id != artifact_id_of(*kind, one.logical_key, one.content_hash):
+    if problems and artifact.artifact_id != artifact_id_of(
+        *kind, artifact.logical_key, artifact.content_hash
+    ):
         problem("row_differs", "its id does not follow from its type, version, key and content")
-    if one.purged_at is not None:
+    if artifact.purged_at is not None:
         return problems
     try:
         if hashed:
-            size, found = store.files_on_disk.digest(one.path)
+            size, digest = store.files_on_disk.digest(artifact.path)
         else:
-            found = one.file_hash
-            size = store.files_on_disk.size(one.path) if size is None else size
+            digest = artifact.file_hash
+            size = store.files_on_disk.size(artifact.path) if size is None else size
     except NotFound:
         size = None
     except StoreUnavailable as error:
         problem("unreadable_file", str(error))
         return problems
     if size is None:
-        problem("missing_file", f"{one.path} is not there: restore a copy or publish it again")
-    elif size != one.file_size:
-        problem("wrong_size", f"{one.path} has {size} bytes, not {one.file_size}")
-    elif found != one.file_hash:
-        problem("damaged_file", f"the bytes of {one.path} do not match their hash")
+        problem("missing_file", f"{artifact.path} is not there: restore a copy or publish it again")
+    elif size != artifact.file_size:
+        problem("wrong_size", f"{artifact.path} has {size} bytes, not {artifact.file_size}")
+    elif digest != artifact.file_hash:
+        problem("damaged_file", f"the bytes of {artifact.path} do not match their hash")
     return problems
 
 
-def _sidecar_problems(one: Artifact, data: bytes) -> list[Problem]:
-    path = sidecar_path(one.path)
+def _sidecar_problems(artifact: Artifact, data: bytes) -> list[Problem]:
+    path = sidecar_path(artifact.path)
     try:
-        found = sidecar.unseal(data, path)
+        document = sidecar.unseal(data, path)
     except IntegrityError as error:
-        return [Problem("damaged_sidecar", one.artifact_id, str(error))]
-    differs = [name for name, value in sidecar.identity(one).items() if found.get(name) != value]
+        return [Problem("damaged_sidecar", artifact.artifact_id, str(error))]
+    differs = [
+        name for name, value in sidecar.identity(artifact).items() if document.get(name) != value
+    ]
     if not differs:
         return []
     return [
         Problem(
             "sidecar_differs",
-            one.artifact_id,
+            artifact.artifact_id,
             f"{path} and the manifest differ in {', '.join(differs)}",
         )
     ]
 
 
-def _chosen(one: Artifact, fraction: float, seed: int) -> bool:
+def _chosen(artifact: Artifact, fraction: float, seed: int) -> bool:
     """Whether a sample of that share has this artifact: decided by its id, whatever is beside."""
     if fraction >= 1.0:
         return True
-    drawn = hashlib.sha256(f"{seed}/{one.artifact_id}".encode()).digest()[:8]
+    drawn = hashlib.sha256(f"{seed}/{artifact.artifact_id}".encode()).digest()[:8]
     return int.from_bytes(drawn, "big") < fraction * 2**64

@@ -1,4 +1,7 @@
-"""What a lake takes on the disk, and what is wrong with its surroundings or will soon be."""
+"""What a lake takes on the disk, and what is wrong with its surroundings or will soon be.
+
+Whether files are as their rows say is not looked at here but in `audit`.
+"""
 
 import os
 import shutil
@@ -52,8 +55,8 @@ def disk_use(store: ParquetStore, paths: Mapping[str, Path]) -> tuple[Use, ...]:
     Raises `StoreUnavailable`.
     """
     uses = [
-        Use(f"{one.artifact_type} ({one.status})", one.artifacts, one.bytes)
-        for one in take_census(store.database).artifacts
+        Use(f"{count.artifact_type} ({count.status})", count.artifacts, count.bytes)
+        for count in take_census(store.database).artifacts
     ]
     for part, path in paths.items():
         sizes = [path.stat().st_size] if path.is_file() else [f.size for f in scan_folder(path)]
@@ -67,13 +70,13 @@ def diagnose(manifest: Path, folders: Mapping[str, Path], *, now: datetime) -> t
     The folders named `artifacts` and `staging` must be on one file system. Never raises for what is
     wrong: that is a finding of level `error`.
     """
-    found = [*_sqlite()]
-    found += _folders(folders)
-    found += _manifest(manifest, now)
+    findings = [*_sqlite()]
+    findings += _folders(folders)
+    findings += _manifest(manifest, now)
     staging = folders.get("staging")
     if staging is not None and staging.is_dir():
-        found += _leftovers(staging, now)
-    return tuple(found)
+        findings += _leftovers(staging, now)
+    return tuple(findings)
 
 
 def _sqlite() -> Iterator[Finding]:

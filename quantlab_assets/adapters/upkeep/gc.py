@@ -66,7 +66,7 @@ class CollectReport:
     @property
     def bytes(self) -> int:
         """The bytes of all files taken."""
-        return sum(one.bytes for one in self.files)
+        return sum(file.bytes for file in self.files)
 
 
 def collect(
@@ -105,24 +105,24 @@ def collect(
             if not dry_run:
                 mark_purged(transaction, purged, at=now)
 
-    found = sorted(files.scan(), key=lambda one: one.path)
+    on_disk = sorted(files.scan(), key=lambda file: file.path)
     # Looked at after the files, so that whatever was published meanwhile is known.
     with database.reading() as transaction:
-        loose = _unreferenced(transaction, found, assume_purged=frozenset(purged))
-    if len(loose) > max(_FEW, len(found) // 2) and not force:
+        loose = _unreferenced(transaction, on_disk, assume_purged=frozenset(purged))
+    if len(loose) > max(_FEW, len(on_disk) // 2) and not force:
         raise Conflict(
-            f"{len(loose)} of {len(found)} files are in no row of {database.path}: is it the"
+            f"{len(loose)} of {len(on_disk)} files are in no row of {database.path}: is it the"
             " manifest of these files? rebuild it, or force the collection"
         )
-    old = [(one, why) for one, why in loose if one.changed <= oldest or why == "purged"]
-    staged = [one for one in files.scan_staging() if one.changed <= oldest]
-    staged.sort(key=lambda one: one.path)
+    old = [(file, why) for file, why in loose if file.changed <= oldest or why == "purged"]
+    staged = [file for file in files.scan_staging() if file.changed <= oldest]
+    staged.sort(key=lambda file: file.path)
     if dry_run:
-        taken = [Collected(one.path, one.size, why) for one, why in old]
+        taken = [Collected(file.path, file.size, why) for file, why in old]
     else:
         taken = list(_take(store, old, folder, oldest))
-        staged = [one for one in staged if files.move_staged_away(one.path, folder)]
-    taken += [Collected(one.path, one.size, "staging") for one in staged]
+        staged = [file for file in staged if files.move_staged_away(file.path, folder)]
+    taken += [Collected(file.path, file.size, "staging") for file in staged]
     taken += _empty(files, trash, now - empty_trash_after, dry_run=dry_run)
     return CollectReport(dry_run, tuple(taken), tuple(purged), len(loose) - len(old))
 
@@ -134,34 +134,37 @@ def _take(
     for start in range(0, len(old), _TOGETHER):
         some = old[start : start + _TOGETHER]
         with store.database.writing() as transaction:
-            still = {one.path: why for one, why in _unreferenced(transaction, [f for f, _ in some])}
-            for one, _ in some:
-                changed = files.changed(one.path)
-                why = still.get(one.path)
+            still = {
+                file.path: why
+                for file, why in _unreferenced(transaction, [file for file, _ in some])
+            }
+            for file, _ in some:
+                changed = files.changed(file.path)
+                why = still.get(file.path)
                 # Adopted or taken by somebody else since the look.
                 if why is None or changed is None or (changed > oldest and why != "purged"):
                     continue
-                files.move_away(one.path, folder)
-                yield Collected(one.path, one.size, why)
+                files.move_away(file.path, folder)
+                yield Collected(file.path, file.size, why)
 
 
 def _unreferenced(
     transaction: Transaction,
-    found: Sequence[FileFound],
+    on_disk: Sequence[FileFound],
     *,
     assume_purged: frozenset[str] = frozenset(),
 ) -> list[tuple[FileFound, str]]:
     """The files that no row needs, and why: `unreferenced`, or `purged`."""
-    ids = [artifact_id_in(file.path) or "" for file in found]
+    ids = [artifact_id_in(file.path) or "" for file in on_disk]
     places = places_of(transaction, ids)
     loose: list[tuple[FileFound, str]] = []
-    for one, artifact_id in zip(found, ids, strict=True):
+    for file, artifact_id in zip(on_disk, ids, strict=True):
         path, gone = places.get(artifact_id, ("", False))
-        if path == one.path:
+        if path == file.path:
             if gone or artifact_id in assume_purged:
-                loose.append((one, "purged"))
-        elif not path or one.path != sidecar_path(path):
-            loose.append((one, "unreferenced"))
+                loose.append((file, "purged"))
+        elif not path or file.path != sidecar_path(path):
+            loose.append((file, "unreferenced"))
     return loose
 
 
@@ -177,11 +180,11 @@ def _empty(
         at = datetime.strptime(folder.name, _STAMP).replace(tzinfo=UTC)
         if at > before:
             continue
-        inside = sorted(scan_folder(folder), key=lambda one: one.path)
+        inside = sorted(scan_folder(folder), key=lambda file: file.path)
         if not dry_run:
             files.empty_folder(folder)
-        for one in inside:
-            yield Collected(f"{folder.name}/{one.path}", one.size, "trash")
+        for file in inside:
+            yield Collected(f"{folder.name}/{file.path}", file.size, "trash")
 
 
 def _before(now: datetime, wait: timedelta | None) -> datetime | None:

@@ -2,7 +2,7 @@
 
 Sidecars tell what was known when their files were made: identity, provenance, lineage, sources,
 tags, the head. Statuses, later tags and events, and experiments are in a backup only. Of several
-artifacts under one key the last one made is taken for the active one.
+artifacts under one key the last one made is taken for the active one. Backups are made in `backup`.
 """
 
 import os
@@ -70,7 +70,7 @@ def rebuild_manifest(
         raise Conflict(f"{manifest_out} is there already: move it away first")
     files = LocalFiles(artifacts_root, artifacts_root)
     files.check_folders()
-    found = {one.path: one for one in files.scan()}
+    on_disk = {file.path: file for file in files.scan()}
     problems: list[str] = []
     with _unfinished(manifest_out) as unfinished:
         if backup is not None:
@@ -79,7 +79,7 @@ def rebuild_manifest(
         database = ManifestDatabase.open(unfinished, create=True)
         with database.reading() as transaction:
             known = known_ids(transaction)
-        records = _records(files, found, known, types, problems, on_progress)
+        records = _records(files, on_disk, known, types, problems, on_progress)
         with database.writing() as transaction:
             _add(transaction, _oldest_first(records, problems), known, types, problems)
         check_manifest(unfinished)
@@ -89,14 +89,14 @@ def rebuild_manifest(
 
 def _records(
     files: LocalFiles,
-    found: Mapping[str, FileFound],
+    on_disk: Mapping[str, FileFound],
     known: set[str],
     types: TypeRegistry,
     problems: list[str],
     on_progress: Callable[[int, int], None] | None,
 ) -> dict[str, Described]:
     """What the sidecars of artifacts that are not known tell, by id; what is wrong is noted."""
-    paths = sorted(path for path in found if path.endswith(".json"))
+    paths = sorted(path for path in on_disk if path.endswith(".json"))
     names = {each.name for each in types}
     records: dict[str, Described] = {}
     for done, path in enumerate(paths, 1):
@@ -115,7 +115,7 @@ def _records(
                 f"{path}: its type {artifact.artifact_type!r} is not registered; it is taken as"
                 " its sidecar describes it"
             )
-        file = found.get(artifact.path)
+        file = on_disk.get(artifact.path)
         if file is None:
             problems.append(
                 f"{artifact.path} is not there: its artifact is taken as purged and superseded"
@@ -125,8 +125,8 @@ def _records(
         elif file.size != artifact.file_size:
             problems.append(f"{artifact.path} has {file.size} bytes: verify the lake")
         records[artifact.artifact_id] = record
-    for path in sorted(found):
-        if path.endswith(".parquet") and sidecar_path(path) not in found:
+    for path in sorted(on_disk):
+        if path.endswith(".parquet") and sidecar_path(path) not in on_disk:
             problems.append(f"{path} has no sidecar: it is left out")
     return records
 
@@ -172,10 +172,16 @@ def _add(
     insert_artifacts(transaction, made, {}, succession, reason="rebuilt")
     insert_input_sets(transaction, _restorable_sets(transaction, records, problems))
     insert_publications(transaction, _events(transaction, records, known, problems))
-    insert_tags(transaction, ((one.artifact_id, one.tags) for one in made), replace=False)
+    insert_tags(
+        transaction, ((artifact.artifact_id, artifact.tags) for artifact in made), replace=False
+    )
     join_heads(
         transaction,
-        [(one.head, one.artifact.artifact_id) for one in records if one.head is not None],
+        [
+            (record.head, record.artifact.artifact_id)
+            for record in records
+            if record.head is not None
+        ],
         types=types,
     )
 

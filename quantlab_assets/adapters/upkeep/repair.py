@@ -1,4 +1,7 @@
-"""What is done about damage that an audit found: files move aside, sidecars are written again."""
+"""What is done about damage that an audit found: files move aside, sidecars are written again.
+
+What counts as damage is said in `audit`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,53 +48,55 @@ def repair(store: ParquetStore, report: AuditReport, *, quarantine: Path) -> tup
     from a copy of the artifacts, or publish its content again. A sidecar is written again from the
     manifest. Only what is still damaged now is touched. Raises `StoreUnavailable`.
     """
-    suspects = sorted({one.subject for one in report.problems if one.code in _MOVES})
+    suspects = sorted({problem.subject for problem in report.problems if problem.code in _MOVES})
     done: list[Repair] = []
     now = utc_now()
     folder = quarantine / now.strftime("%Y%m%dT%H%M%S.%fZ")
     for artifact_id in suspects:
         # The write lock keeps publishers from naming or replacing the files meanwhile.
         with store.database.writing() as transaction:
-            one = artifacts_by_id(transaction, [artifact_id]).get(artifact_id)
-            if one is None:
+            artifact = artifacts_by_id(transaction, [artifact_id]).get(artifact_id)
+            if artifact is None:
                 continue
-            for problem in file_problems(store, one, hashed=True):
+            for problem in file_problems(store, artifact, hashed=True):
                 kind = _MOVES.get(problem.code)
                 if kind is None:
                     continue
-                path = one.path if kind == "parquet" else sidecar_path(one.path)
+                path = artifact.path if kind == "parquet" else sidecar_path(artifact.path)
                 if store.files_on_disk.size(path) is not None:
                     moved = store.files_on_disk.move_away(path, folder)
                     record_move(
                         transaction,
                         path,
                         moved_to=str(moved),
-                        artifact_id=one.artifact_id,
+                        artifact_id=artifact.artifact_id,
                         reason=problem.detail,
                         at=now,
                     )
-                    done.append(Repair(path, str(moved), one.artifact_id, problem.detail))
-                if kind == "json" and _write_sidecar(store, transaction, one):
-                    done.append(Repair(path, None, one.artifact_id, "written from the manifest"))
+                    done.append(Repair(path, str(moved), artifact.artifact_id, problem.detail))
+                if kind == "json" and _write_sidecar(store, transaction, artifact):
+                    done.append(
+                        Repair(path, None, artifact.artifact_id, "written from the manifest")
+                    )
     return tuple(done)
 
 
-def _write_sidecar(store: ParquetStore, transaction: Transaction, one: Artifact) -> bool:
+def _write_sidecar(store: ParquetStore, transaction: Transaction, artifact: Artifact) -> bool:
     """Write the sidecar that the manifest implies; False if the artifact's type is not known."""
     try:
-        artifact_type = store.types.get(one.artifact_type, one.schema_version)
+        artifact_type = store.types.get(artifact.artifact_type, artifact.schema_version)
     except (NotFound, ValidationFailed):
         return False
-    made_by = first_publication(transaction, one.artifact_id)
+    made_by = first_publication(transaction, artifact.artifact_id)
     if made_by is None:
         return False
     publication, inputs, sources = made_by
     request = PublishRequest(
-        one.artifact_type,
-        one.logical_key,
+        artifact.artifact_type,
+        artifact.logical_key,
         artifact_type.empty(),
         publication.provenance,
-        tags=one.tags,
+        tags=artifact.tags,
         inputs=inputs,
         sources=sources,
     )
@@ -100,7 +105,7 @@ def _write_sidecar(store: ParquetStore, transaction: Transaction, one: Artifact)
         for made_from in inputs
         if made_from.input_set_id is not None
     }
-    path = sidecar_path(one.path)
-    store.files_on_disk.put([(path, sidecar.encode(one, artifact_type, request, sets))])
+    path = sidecar_path(artifact.path)
+    store.files_on_disk.put([(path, sidecar.encode(artifact, artifact_type, request, sets))])
     store.files_on_disk.sync_folders([path])
     return True

@@ -113,7 +113,7 @@ def _leave_for_newer_versions(
 
 def leave_heads(connection: Connection, artifact_id: str) -> None:
     """The artifact is in no head any more; a head that loses its last member is empty."""
-    held = [
+    refs = [
         PartitionRef(row.asset, row.partition)
         for row in connection.execute(
             select(partition_heads.c.asset, partition_heads.c.partition).where(
@@ -122,7 +122,7 @@ def leave_heads(connection: Connection, artifact_id: str) -> None:
         )
     ]
     connection.execute(delete(partition_heads).where(partition_heads.c.artifact_id == artifact_id))
-    for ref in held:
+    for ref in refs:
         if head_of(connection, ref) is None:
             _enter(connection, ref, [])
 
@@ -144,15 +144,21 @@ def _is(ref: PartitionRef) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
 
 def _active_in_no_head(connection: Connection, ids: Iterable[str]) -> list[Artifact]:
     candidates = sorted(ids)
-    held: set[str] = set()
+    in_heads: set[str] = set()
     for some in in_lists(candidates):
-        held.update(
+        in_heads.update(
             connection.scalars(
                 select(partition_heads.c.artifact_id).where(partition_heads.c.artifact_id.in_(some))
             )
         )
-    left = artifacts_by_id(connection, (one for one in candidates if one not in held))
-    return [left[one] for one in candidates if one in left and left[one].status == "active"]
+    left = artifacts_by_id(
+        connection, (artifact_id for artifact_id in candidates if artifact_id not in in_heads)
+    )
+    return [
+        left[artifact_id]
+        for artifact_id in candidates
+        if artifact_id in left and left[artifact_id].status == "active"
+    ]
 
 
 def _successors(
@@ -173,5 +179,5 @@ def _successors(
     return {
         old: active[key][-1].artifact_id
         for old, key in new_keys.items()
-        if any(held.artifact_id != old for held in active.get(key, ()))
+        if any(holder.artifact_id != old for holder in active.get(key, ()))
     }

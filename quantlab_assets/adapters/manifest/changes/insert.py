@@ -116,7 +116,9 @@ def insert_artifacts(
     `reason` says why a newcomer took a place, `yield_reason` why one took none. `at` is when, by
     default when the artifact that arrives was made.
     """
-    new = {one.artifact_id: one for one in arrivals if one.artifact_id not in there}
+    new = {
+        artifact.artifact_id: artifact for artifact in arrivals if artifact.artifact_id not in there
+    }
     left = [(old, newcomer) for newcomer, olds in succession.displaced.items() for old in olds]
     gone = [old for old, _ in left] + list(succession.yielded)
     mark_superseded(connection, [old for old in gone if old not in new])
@@ -125,21 +127,21 @@ def insert_artifacts(
         connection,
         artifacts,
         (
-            _artifact_row(one, last + i, succession.statuses[one.artifact_id])
-            for i, one in enumerate(new.values(), 1)
+            _artifact_row(artifact, last + i, succession.statuses[artifact.artifact_id])
+            for i, artifact in enumerate(new.values(), 1)
         ),
     )
     mark_active(
         connection,
         {
-            one.artifact_id
-            for one in arrivals
-            if one.artifact_id in there
-            and there[one.artifact_id].status == "superseded"
-            and succession.statuses[one.artifact_id] == "active"
+            artifact.artifact_id
+            for artifact in arrivals
+            if artifact.artifact_id in there
+            and there[artifact.artifact_id].status == "superseded"
+            and succession.statuses[artifact.artifact_id] == "active"
         },
     )
-    made_at = {one.artifact_id: one.created_at for one in arrivals}
+    made_at = {artifact.artifact_id: artifact.created_at for artifact in arrivals}
     write_supersessions(
         connection,
         [
@@ -157,7 +159,8 @@ def insert_artifacts(
 def set_files(connection: Connection, stored: Iterable[Artifact]) -> None:
     """The artifacts have files again, with these hashes and sizes."""
     rows = [
-        {"id": one.artifact_id, "hash": one.file_hash, "bytes": one.file_size} for one in stored
+        {"id": artifact.artifact_id, "hash": artifact.file_hash, "bytes": artifact.file_size}
+        for artifact in stored
     ]
     if rows:
         connection.execute(
@@ -201,8 +204,8 @@ def insert_publications(connection: Connection, events: Sequence[Event]) -> list
     last = connection.execute(select(func.max(publications.c.publication_id))).scalar_one() or 0
     numbers = list(range(last + 1, last + 1 + len(events)))
     numbered = list(zip(numbers, events, strict=True))
-    _insert(connection, publications, (_publication_row(*one) for one in numbered))
-    _insert(connection, lineage, (row for one in numbered for row in _lineage_rows(*one)))
+    _insert(connection, publications, (_publication_row(n, event) for n, event in numbered))
+    _insert(connection, lineage, (row for n, event in numbered for row in _lineage_rows(n, event)))
     named = {raw.sha256: raw for event in events for raw in event.sources}
     _insert(
         connection,
@@ -254,24 +257,24 @@ def insert_tombstones(connection: Connection, graves: Iterable[tuple[str, dateti
     )
 
 
-def _artifact_row(one: Artifact, sequence: int, status: Status) -> dict[str, Any]:
+def _artifact_row(artifact: Artifact, sequence: int, status: Status) -> dict[str, Any]:
     return {
-        "artifact_id": one.artifact_id,
+        "artifact_id": artifact.artifact_id,
         "sequence": sequence,
-        "artifact_type": one.artifact_type,
-        "schema_version": one.schema_version,
-        "logical_key": one.logical_key,
+        "artifact_type": artifact.artifact_type,
+        "schema_version": artifact.schema_version,
+        "logical_key": artifact.logical_key,
         "status": status,
-        "keeps_many": one.keeps_many,
-        "path": one.path,
-        "file_hash": one.file_hash,
-        "file_size": one.file_size,
-        "content_hash": one.content_hash,
-        "row_count": one.row_count,
-        "min_ts": None if one.min_ts is None else to_us(one.min_ts),
-        "max_ts": None if one.max_ts is None else to_us(one.max_ts),
-        "created_at": to_us(one.created_at),
-        "purged_at": None if one.purged_at is None else to_us(one.purged_at),
+        "keeps_many": artifact.keeps_many,
+        "path": artifact.path,
+        "file_hash": artifact.file_hash,
+        "file_size": artifact.file_size,
+        "content_hash": artifact.content_hash,
+        "row_count": artifact.row_count,
+        "min_ts": None if artifact.min_ts is None else to_us(artifact.min_ts),
+        "max_ts": None if artifact.max_ts is None else to_us(artifact.max_ts),
+        "created_at": to_us(artifact.created_at),
+        "purged_at": None if artifact.purged_at is None else to_us(artifact.purged_at),
     }
 
 

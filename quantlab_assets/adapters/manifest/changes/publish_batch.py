@@ -86,7 +86,7 @@ class Recording:
     def look(self, connection: Connection, artifacts: Sequence[Artifact]) -> dict[str, Artifact]:
         """Which of the next artifacts of the batch exist. Raises as `record` would now, but for
         heads."""
-        there = artifacts_by_id(connection, (one.artifact_id for one in artifacts))
+        there = artifacts_by_id(connection, (artifact.artifact_id for artifact in artifacts))
         start = len(self._looked)
         self._looked += artifacts
         self._check(connection, self._looked, start, there)
@@ -95,7 +95,7 @@ class Recording:
     def record(self, connection: Connection, drafts: Sequence[Draft]) -> list[PublishResult]:
         """Write the batch. Raises `Conflict`, `NotFound`, `ValidationFailed`."""
         made = [_as_active(draft.artifact) for draft in drafts]
-        there = artifacts_by_id(connection, (one.artifact_id for one in made))
+        there = artifacts_by_id(connection, (artifact.artifact_id for artifact in made))
         active = self._check(connection, made, 0, there)
         self._check_head_expectations(connection, made)
         _require_files(drafts, there)
@@ -104,26 +104,26 @@ class Recording:
         self._refuse_heads_of_earlier_versions(made, succession.yielded)
         insert_artifacts(connection, made, there, succession, reason="republished", at=self.now)
         refilled = [draft.artifact for draft in drafts if draft.has_new_file]
-        set_files(connection, [one for one in refilled if one.artifact_id in there])
+        set_files(connection, [artifact for artifact in refilled if artifact.artifact_id in there])
         events = self._events_of(made, there)
         numbers = insert_publications(connection, events)
         insert_tags(
             connection,
             (
-                (one.artifact_id, request.tags)
-                for request, one in zip(self._requests, made, strict=True)
+                (artifact.artifact_id, request.tags)
+                for request, artifact in zip(self._requests, made, strict=True)
             ),
             replace=True,
         )
         replace_heads(
             connection,
             {head.ref: self._members(head.ref, made) for head in self._heads},
-            published=(one.artifact_id for one in made),
+            published=(artifact.artifact_id for artifact in made),
             types=self._types,
             at=self.now,
         )
 
-        stored = artifacts_by_id(connection, (one.artifact_id for one in made))
+        stored = artifacts_by_id(connection, (artifact.artifact_id for artifact in made))
         return [
             PublishResult(
                 artifact=stored[event.artifact_id],
@@ -146,9 +146,9 @@ class Recording:
         active = active_by_key(connection, map(key_of, made[start:]))
         _refuse_tombstoned(there)
         _refuse_rivals(made)
-        for request, one in zip(self._requests[start:], made[start:], strict=False):
-            ids = [held.artifact_id for held in active.get(key_of(one), ())]
-            _check_expected_active(request, one, ids)
+        for request, artifact in zip(self._requests[start:], made[start:], strict=False):
+            ids = [holder.artifact_id for holder in active.get(key_of(artifact), ())]
+            _check_expected_active(request, artifact, ids)
         _check_inputs(connection, self._requests, made, start)
         return active
 
@@ -166,29 +166,32 @@ class Recording:
     def _refuse_heads_of_earlier_versions(
         self, made: Sequence[Artifact], yielded: Mapping[str, str]
     ) -> None:
-        for request, one in zip(self._requests, made, strict=True):
-            if request.head is not None and one.artifact_id in yielded:
+        for request, artifact in zip(self._requests, made, strict=True):
+            if request.head is not None and artifact.artifact_id in yielded:
                 raise Conflict(
-                    f"{one.artifact_type} {one.logical_key}: {yielded[one.artifact_id]} of a newer"
-                    f" schema version is active, so one of version {one.schema_version} cannot be"
+                    f"{artifact.artifact_type} {artifact.logical_key}:"
+                    f" {yielded[artifact.artifact_id]} of a newer schema version is active,"
+                    f" so one of version {artifact.schema_version} cannot be"
                     f" in the head of {request.head.asset} {request.head.partition!r}"
                 )
 
     def _members(self, ref: PartitionRef, made: Sequence[Artifact]) -> frozenset[str]:
         return frozenset(
-            one.artifact_id
-            for request, one in zip(self._requests, made, strict=True)
+            artifact.artifact_id
+            for request, artifact in zip(self._requests, made, strict=True)
             if request.head == ref
         )
 
     def _events_of(self, made: Sequence[Artifact], there: Mapping[str, Artifact]) -> list[Event]:
         known = set(there)
         events: list[Event] = []
-        for event, one in zip(self._events, made, strict=True):
+        for event, artifact in zip(self._events, made, strict=True):
             events.append(
-                replace(event, artifact_id=one.artifact_id, deduped=one.artifact_id in known)
+                replace(
+                    event, artifact_id=artifact.artifact_id, deduped=artifact.artifact_id in known
+                )
             )
-            known.add(one.artifact_id)
+            known.add(artifact.artifact_id)
         return events
 
 
@@ -263,13 +266,14 @@ def _refuse_tombstoned(there: Mapping[str, Artifact]) -> None:
 def _refuse_rivals(made: Sequence[Artifact]) -> None:
     """Two contents under one key in one batch: neither is meant to replace the other."""
     chosen: dict[Key, str] = {}
-    for one in made:
+    for artifact in made:
         if (
-            not one.keeps_many
-            and chosen.setdefault(key_of(one), one.artifact_id) != one.artifact_id
+            not artifact.keeps_many
+            and chosen.setdefault(key_of(artifact), artifact.artifact_id) != artifact.artifact_id
         ):
             raise ValidationFailed(
-                f"{one.artifact_type} {one.logical_key}: the batch has two contents for this key"
+                f"{artifact.artifact_type} {artifact.logical_key}:"
+                " the batch has two contents for this key"
             )
 
 
@@ -293,24 +297,24 @@ def _check_inputs(
 ) -> None:
     """Every input was there before the publication that names it, so publications have no cycle."""
     named = {
-        one.artifact_id: None
+        made_from.artifact_id: None
         for request in requests[start : len(made)]
-        for one in request.inputs
-        if one.artifact_id is not None
+        for made_from in request.inputs
+        if made_from.artifact_id is not None
     }
     sets = {
-        one.input_set_id: None
+        made_from.input_set_id: None
         for request in requests[start : len(made)]
-        for one in request.inputs
-        if one.input_set_id is not None
+        for made_from in request.inputs
+        if made_from.input_set_id is not None
     }
     if not named and not sets:
         return
     require(existing_input_sets(connection, sets), sets, "input set")
-    known = existing_ids(connection, named) | {one.artifact_id for one in made[:start]}
+    known = existing_ids(connection, named) | {artifact.artifact_id for artifact in made[:start]}
     members: dict[str, set[str]] = {name: set() for name in sets}
     for some in in_lists(sets):
-        own = [one.artifact_id for one in made[start:]]
+        own = [artifact.artifact_id for artifact in made[start:]]
         for ids in in_lists(own):
             for row in connection.execute(
                 select(input_set_members).where(
@@ -319,15 +323,26 @@ def _check_inputs(
                 )
             ):
                 members[row.input_set_id].add(row.artifact_id)
-    for request, one in zip(requests[start : len(made)], made[start:], strict=True):
-        inputs = [item.artifact_id for item in request.inputs if item.artifact_id is not None]
-        through = [item.input_set_id for item in request.inputs if item.input_set_id is not None]
-        if one.artifact_id in inputs or any(one.artifact_id in members[name] for name in through):
+    for request, artifact in zip(requests[start : len(made)], made[start:], strict=True):
+        inputs = [
+            made_from.artifact_id
+            for made_from in request.inputs
+            if made_from.artifact_id is not None
+        ]
+        through = [
+            made_from.input_set_id
+            for made_from in request.inputs
+            if made_from.input_set_id is not None
+        ]
+        if artifact.artifact_id in inputs or any(
+            artifact.artifact_id in members[name] for name in through
+        ):
             raise ValidationFailed(
-                f"{one.artifact_type} {one.logical_key}: an artifact cannot be made from itself"
+                f"{artifact.artifact_type} {artifact.logical_key}:"
+                " an artifact cannot be made from itself"
             )
         require(known, inputs)
-        known.add(one.artifact_id)
+        known.add(artifact.artifact_id)
 
 
 def _event(request: PublishRequest, now: datetime) -> Event:

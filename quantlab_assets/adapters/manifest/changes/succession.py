@@ -98,29 +98,29 @@ def decide(
         statuses.setdefault(own, artifact.status)
         if not arrived or artifact.keeps_many:
             continue
-        others = [held for held in holders.get(key, ()) if held.artifact_id != own]
+        others = [holder for holder in holders.get(key, ()) if holder.artifact_id != own]
         newest = max(others, key=_by_version, default=None)
         if newest is not None and (
             newest.schema_version > artifact.schema_version
-            or not (displaces or all(held.artifact_id in statuses for held in others))
+            or not (displaces or all(holder.artifact_id in statuses for holder in others))
         ):
             statuses[own] = "superseded"
             yielded[own] = newest.artifact_id
             continue
         if others:
-            displaced[own] = tuple(held.artifact_id for held in others)
+            displaced[own] = tuple(holder.artifact_id for holder in others)
             statuses |= dict.fromkeys(displaced[own], "superseded")
         holders[key] = [Active(own, artifact.schema_version)]
     return Succession(statuses, displaced, yielded)
 
 
-def _by_version(held: Active) -> int:
-    return held.schema_version
+def _by_version(holder: Active) -> int:
+    return holder.schema_version
 
 
 def record_supersessions(connection: Connection, supersessions: Sequence[Supersession]) -> None:
     """Take artifacts that are there out of their places, and say why."""
-    mark_superseded(connection, [one.old_id for one in supersessions])
+    mark_superseded(connection, [supersession.old_id for supersession in supersessions])
     write_supersessions(connection, supersessions)
 
 
@@ -137,8 +137,13 @@ def mark_active(connection: Connection, ids: Iterable[str]) -> None:
 def write_supersessions(connection: Connection, supersessions: Sequence[Supersession]) -> None:
     """Who left its place to whom; all of them must be in the manifest."""
     rows = [
-        {"new_id": one.new_id, "old_id": one.old_id, "at": to_us(one.at), "reason": one.reason}
-        for one in supersessions
+        {
+            "new_id": supersession.new_id,
+            "old_id": supersession.old_id,
+            "at": to_us(supersession.at),
+            "reason": supersession.reason,
+        }
+        for supersession in supersessions
     ]
     if rows:
         connection.execute(supersedes.insert(), rows)

@@ -1,6 +1,7 @@
 """Changes to artifacts that are there: superseding, tombstoning, freezing sets of them.
 
-Each is one transaction on the manifest; no file changes.
+Each is one transaction on the manifest; no file changes. How artifacts arrive is said in
+`publish_batch`.
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,8 @@ def supersede(
     connection: Connection, new_id: str, old_id: str, *, reason: str, at: datetime
 ) -> None:
     """See the port."""
-    found = resolve(connection, [new_id, old_id])
-    new, old = found[new_id], found[old_id]
+    by_id = resolve(connection, [new_id, old_id])
+    new, old = by_id[new_id], by_id[old_id]
     if new.artifact_id == old.artifact_id:
         raise Conflict(f"artifact {old.artifact_id} cannot supersede itself")
     if new.artifact_type != old.artifact_type:
@@ -33,9 +34,9 @@ def supersede(
             f"{new.artifact_id} is {new.artifact_type}, {old.artifact_id} is {old.artifact_type}:"
             " an artifact supersedes one of its own type"
         )
-    for one in (old, new):
-        if one.status != "active":
-            raise Conflict(f"artifact {one.artifact_id} is {one.status}, not active")
+    for artifact in (old, new):
+        if artifact.status != "active":
+            raise Conflict(f"artifact {artifact.artifact_id} is {artifact.status}, not active")
     record_supersessions(connection, [Supersession(old.artifact_id, new.artifact_id, at, reason)])
 
 
@@ -73,8 +74,8 @@ def tombstone(connection: Connection, artifact_id: str, reason: str, *, at: date
 def freeze_inputs(connection: Connection, ids: Iterable[str], *, at: datetime) -> str:
     """See the port."""
     asked = list(dict.fromkeys(ids))
-    found = resolve(connection, asked)
-    members = sorted({artifact.artifact_id for artifact in found.values()})
+    by_id = resolve(connection, asked)
+    members = sorted({artifact.artifact_id for artifact in by_id.values()})
     name = input_set_id_of(members)
     insert_input_sets(connection, {name: (members, at)})
     return name

@@ -1,7 +1,7 @@
 """The ledger as Arrow tables, for projections. Times are UTC, rows stand in order of their keys.
 
 Tables: `experiments`, `input_sets` (a row for each member of a set that an experiment froze),
-`experiment_outputs`, `experiment_events`.
+`experiment_outputs`, `experiment_events`. Artifacts as tables are in `manifest.as_tables`.
 """
 
 import hashlib
@@ -77,8 +77,10 @@ def ledger_state(connection: Connection) -> dict[str, Any]:
 
 def ledger_tables(connection: Connection) -> dict[str, pa.Table]:
     """The ledger as tables, in the order of their keys."""
-    held = connection.execute(select(experiments).order_by(experiments.c.experiment_id)).all()
-    definitions = [json.loads(row.definition_json) for row in held]
+    experiment_rows = connection.execute(
+        select(experiments).order_by(experiments.c.experiment_id)
+    ).all()
+    definitions = [json.loads(row.definition_json) for row in experiment_rows]
     stale = set(
         connection.scalars(
             select(input_set_members.c.input_set_id)
@@ -100,11 +102,11 @@ def ledger_tables(connection: Connection) -> dict[str, pa.Table]:
             "params_json": json.dumps(frozen["params"], sort_keys=True),
             "min_coverage": frozen["min_coverage"],
         }
-        for row, frozen in zip(held, definitions, strict=True)
+        for row, frozen in zip(experiment_rows, definitions, strict=True)
     ]
     outputs = [
         {"experiment_id": row.experiment_id, "part": part, "artifact_id": artifact_id}
-        for row in held
+        for row in experiment_rows
         for part, artifact_id in sorted(json.loads(row.outputs_json or "{}").items())
     ]
     used = select(experiments.c.input_set_id)

@@ -1,7 +1,8 @@
 """An experiment as one JSON document, which travels in a bundle to the ledger of another lake.
 
 The document has the rows of the ledger, the ids of the frozen inputs, and the uncommitted code
-changes that runs were made with. It may come from anybody: nothing in it is taken on trust.
+changes that runs were made with. It may come from anybody: nothing in it is taken on trust. It is
+read from the ledger, and taken into it, in `tracker`.
 """
 
 import hashlib

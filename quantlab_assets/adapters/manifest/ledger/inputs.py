@@ -1,4 +1,7 @@
-"""The frozen inputs of experiments: which have been superseded, by what, and who used which."""
+"""The frozen inputs of experiments: which have been superseded, by what, and who used which.
+
+The rows of the experiments themselves are in `rows`.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -44,7 +47,7 @@ def sets_that_hold(
     """The frozen inputs of experiments that have any (or all) of the artifacts, sorted."""
     wanted = sorted(set(artifact_ids))
     member = input_set_members.c
-    held: dict[str, int] = {}
+    matches: dict[str, int] = {}
     for ids in in_lists(wanted):
         counts = (
             select(member.input_set_id, func.count())
@@ -53,20 +56,22 @@ def sets_that_hold(
             .group_by(member.input_set_id)
         )
         for set_id, count in connection.execute(counts).all():
-            held[set_id] = held.get(set_id, 0) + count
-    return sorted(s for s, count in held.items() if match == "any" or count == len(wanted))
+            matches[set_id] = matches.get(set_id, 0) + count
+    return sorted(s for s, count in matches.items() if match == "any" or count == len(wanted))
 
 
 def _followed(connection: Connection, ids: Sequence[str]) -> dict[str, str | None]:
     """What stands at the end of the chain of replacements of each superseded artifact."""
     ends: dict[str, str | None] = dict.fromkeys(ids)
-    at = {one: one for one in ids}
+    at = {old_id: old_id for old_id in ids}
     seen: set[str] = set()
     while at:
         after = _replaced_by(connection, set(at.values()))
         seen |= set(at.values())
         at = {
-            one: new for one, place in at.items() if (new := after.get(place)) and new not in seen
+            old_id: new
+            for old_id, place in at.items()
+            if (new := after.get(place)) and new not in seen
         }
         active: set[str] = set()
         for some in in_lists(at.values()):
@@ -77,14 +82,14 @@ def _followed(connection: Connection, ids: Sequence[str]) -> dict[str, str | Non
                     )
                 )
             )
-        ends |= {one: place for one, place in at.items() if place in active}
-        at = {one: place for one, place in at.items() if place not in active}
+        ends |= {old_id: place for old_id, place in at.items() if place in active}
+        at = {old_id: place for old_id, place in at.items() if place not in active}
     return ends
 
 
 def _replaced_by(connection: Connection, ids: set[str]) -> dict[str, str | None]:
     """The newest replacement of each; None where it was only no longer produced."""
-    found: dict[str, str | None] = {}
+    replacements: dict[str, str | None] = {}
     for some in in_lists(sorted(ids)):
         newest = (
             select(func.max(supersedes.c.supersede_id))
@@ -96,5 +101,5 @@ def _replaced_by(connection: Connection, ids: set[str]) -> dict[str, str | None]
                 supersedes.c.supersede_id.in_(newest)
             )
         ):
-            found[row.old_id] = row.new_id
-    return found
+            replacements[row.old_id] = row.new_id
+    return replacements

@@ -1,4 +1,7 @@
-"""Rows of the ledger as records, and back; the queries that several of its questions share."""
+"""Rows of the ledger as records, and back; the queries that several of its questions share.
+
+Which change of status is allowed is decided in `tracker`.
+"""
 
 import json
 from collections.abc import Mapping
@@ -99,19 +102,19 @@ def to_record(
 
 def to_definition(
     name: str,
-    held: Mapping[str, Any],
+    document: Mapping[str, Any],
     engine_version: str,
     *,
     alerts: tuple[str, ...],
     slices: tuple[str, ...],
 ) -> ExperimentDefinition:
     """The definition that was frozen as JSON, with the ids that stand in sets."""
-    filters = held["filters"]
+    filters = document["filters"]
     return ExperimentDefinition(
         name=name,
         alert_artifact_ids=alerts,
         slice_artifact_ids=slices,
-        strategy=_strategy(json.dumps(held["strategy"])),
+        strategy=_strategy(json.dumps(document["strategy"])),
         engine_version=engine_version,
         filters=AlertFilters(
             start=_moment(filters["start"]),
@@ -120,8 +123,8 @@ def to_definition(
             chain=filters["chain"],
             first_call_only=filters["first_call_only"],
         ),
-        params=held["params"],
-        min_coverage=held["min_coverage"],
+        params=document["params"],
+        min_coverage=document["min_coverage"],
     )
 
 

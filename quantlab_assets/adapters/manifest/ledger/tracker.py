@@ -1,9 +1,9 @@
 """The ledger of experiments, in the manifest database beside the artifacts it speaks of.
 
-A row holds what decides the result, except the ids of its inputs: those are input sets, stored
-once however many experiments share them. Every change of status is checked and written in one
+A row holds what decides the result, except the ids of its inputs: those are input sets, stored once
+however many experiments share them. Every change of status is checked and written in one
 transaction with an event, so a status never moves without a trace and two processes cannot both
-start one run.
+start one run. Nothing here runs an experiment.
 """
 
 import re
@@ -138,7 +138,7 @@ class ExperimentLedger:
             )
         found_at = experiments.c.experiment_id
         with self._database.reading() as connection:
-            found = list(
+            ids = list(
                 connection.scalars(
                     select(found_at)
                     .where(found_at >= f"exp-{digits}", found_at < f"exp-{digits}g")
@@ -146,11 +146,11 @@ class ExperimentLedger:
                     .limit(6)
                 )
             )
-        if not found:
+        if not ids:
             raise NotFound(f"no experiment {prefix[:64]}; see: quantlab experiments list")
-        if len(found) > 1:
-            raise Conflict(f"{prefix[:64]} is ambiguous: {', '.join(found)}")
-        return str(found[0])
+        if len(ids) > 1:
+            raise Conflict(f"{prefix[:64]} is ambiguous: {', '.join(ids)}")
+        return str(ids[0])
 
     def list(
         self, where: ExperimentFilter | None = None, *, limit: int | None = None
@@ -324,12 +324,14 @@ class ExperimentLedger:
     def _records(
         self, connection: Connection, rows: Sequence[Row[Any]]
     ) -> tuple[ExperimentRecord, ...]:
-        wanted = {one for row in rows for one in (row.alert_set_id, row.slice_set_id)}
+        wanted = {set_id for row in rows for set_id in (row.alert_set_id, row.slice_set_id)}
         # A set never changes, so what was read once is true for ever; it may only get too much.
         if len(self._sets) > SETS_KEPT:
             self._sets = {}
         sets = self._sets
-        members = {one: sets.get(one) or input_set_artifacts(connection, one) for one in wanted}
+        members = {
+            set_id: sets.get(set_id) or input_set_artifacts(connection, set_id) for set_id in wanted
+        }
         self._sets = {**sets, **members}
         stale: set[str] = set()
         for some in in_lists(row.input_set_id for row in rows):

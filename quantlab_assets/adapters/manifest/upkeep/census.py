@@ -1,4 +1,7 @@
-"""How much of what the manifest holds: counted by the database, however large the lake."""
+"""How much of what the manifest holds: counted by the database, however large the lake.
+
+What files take on the disk is measured in `adapters.upkeep.diagnosis`.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

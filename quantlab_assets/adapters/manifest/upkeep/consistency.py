@@ -35,9 +35,9 @@ class Problem:
 
 def database_problems(connection: Connection) -> Iterator[Problem]:
     """Damaged pages, and rows that refer to rows that are not there."""
-    for (found,) in connection.exec_driver_sql("PRAGMA integrity_check"):
-        if found != "ok":
-            yield Problem("damaged_manifest", "integrity_check", str(found))
+    for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+        if line != "ok":
+            yield Problem("damaged_manifest", "integrity_check", str(line))
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
         yield Problem("broken_reference", f"{table} row {row}", f"names no row of {parent}")
 
