@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from quantlab_assets.adapters.inbox_folder import files_in
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.chats import chat_id_of
 from quantlab_assets.domain.telegram.clock.times import AUTO, check_timezone
 from quantlab_assets.ports.inbox import InboxFile
 
@@ -22,7 +23,6 @@ PAGE_SUFFIXES: Final = (".html", ".htm")
 OPTIONS_SUFFIX: Final = ".toml"
 PAGES_OPTIONS: Final = "messages.toml"
 _PAGE: Final = re.compile(r"messages(\d{0,9})\.html?", re.IGNORECASE)
-_INT64: Final = range(-(2**63), 2**63)
 
 Form = Literal["json", "html"]
 
@@ -113,7 +113,7 @@ def read_options(path: Path) -> ReadingOptions | None:
     timezone, chat_id = data.get("timezone", AUTO), data.get("chat_id")
     if not isinstance(timezone, str):
         raise ValidationFailed(f"{path.name}: timezone is no text")
-    if chat_id is not None and (type(chat_id) is not int or chat_id not in _INT64):
+    if chat_id is not None and (chat_id := chat_id_of(chat_id)) is None:
         raise ValidationFailed(f"{path.name}: chat_id is no whole number")
     try:
         return ReadingOptions(check_timezone(timezone), chat_id)

@@ -36,6 +36,7 @@ from quantlab_assets.cli.shell.progress import Progress, show_progress
 from quantlab_assets.domain.assets import ASSETS, MESSAGES
 from quantlab_assets.domain.days import contiguous, with_day_before, with_days_beside
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.chats import chat_id_of
 
 if TYPE_CHECKING:
     from quantlab_assets.adapters.telegram.given import GivenExport
@@ -59,6 +60,19 @@ class Asked:
     limits: tuple[date | None, date | None]
 
 
+class ChatId(click.ParamType):  # type: ignore[type-arg]
+    """A chat's id in any of its forms."""
+
+    name = "chat id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The id in its plain form; fails on what is none."""
+        chat_id = chat_id_of(value)
+        if chat_id is None:
+            self.fail(f"{value!r} is no chat's id, like 1976645587 or -1001976645587", param, ctx)
+        return chat_id
+
+
 @quantlab_command(
     "telegram",
     examples="""
@@ -73,9 +87,9 @@ class Asked:
 )
 @click.option(
     "--chat-id",
-    type=int,
+    type=ChatId(),
     metavar="N",
-    help="The chat's id. JSON that holds messages of any other chat is refused.",
+    help="The chat's id, as N, -100N or channelN. JSON with messages of another chat is refused.",
 )
 @click.option(
     "--timezone",

@@ -35,6 +35,7 @@ from quantlab_assets.adapters.telegram.json.structure import (
 from quantlab_assets.adapters.telegram.people import People
 from quantlab_assets.domain.artifacts.seed_types import ALERTS_QUARANTINE
 from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.telegram.chats import chat_id_of
 from quantlab_assets.domain.telegram.clock.times import AUTO, LABEL, utc_of
 from quantlab_assets.domain.telegram.frames import MESSAGES, frame_schema
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
@@ -263,7 +264,7 @@ def _records(
 def _chat(header: Mapping[str, Any]) -> Chat:
     name = header.get("name")
     return Chat(
-        chat_id=_int64(header.get("id")),
+        chat_id=chat_id_of(header.get("id")),
         name=_clean(name) if isinstance(name, str) else None,
         personal=header.get("type") in _PEOPLE,
     )

@@ -240,7 +240,7 @@ class TestAccounts:
         }
         path.write_text(json.dumps(account))
         messages, unreadable = read(path)
-        assert messages.select("chat_id", "chat_name").rows() == [(1, "c1"), (-2, "c-2"), (4, "c4")]
+        assert messages.select("chat_id", "chat_name").rows() == [(1, "c1"), (2, "c-2"), (4, "c4")]
         assert unreadable["error_code"].to_list().count("missing_id") == 1
         assert unreadable["error_code"].to_list().count("unknown_shape") == 6
 
