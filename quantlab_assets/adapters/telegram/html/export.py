@@ -48,7 +48,7 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.domain.time_us import SECOND_US
 
-PARSER_VERSION: Final = "html-2"
+PARSER_VERSION: Final = "html-3"
 INGEST_SOURCE: Final = "telegram_html"
 RAW: Final = "raw.arrow"
 """The disposable file of the first pass, in the working folder."""
@@ -141,6 +141,7 @@ class HtmlExport:
         self._votes: Counter[tuple[bool, int]] = Counter()
         self._unreadable: list[_Refused] = []
         self._kept = 0
+        self._services = pl.Series(dtype=pl.Int64)
         self._local: list[Seconds] = []
         self._label: list[Seconds] = []
         self._epoch: list[Seconds] = []
@@ -258,6 +259,7 @@ class HtmlExport:
                 )
             frame = frame.filter(~long)
         self._vote(frame)
+        self._services.append(frame.filter("is_service")["message_id"])
         for name, kept in (("local", self._local), ("label", self._label), ("epoch", self._epoch)):
             kept.append(frame[name].fill_null(NONE).to_numpy().astype(np.int64))
         entities = entities_json(frame["markup"], frame["buttons"])
@@ -348,7 +350,9 @@ class HtmlExport:
                 pl.lit(None, STAGED["edited_ts_utc"]).alias("edited_ts_utc"),
                 pl.lit(None, pl.String).alias("author"),
                 pl.lit(None, pl.String).alias("via_bot"),
-                pl.lit(None, pl.Boolean).alias("reply_to_service"),
+                pl.col("reply_to_message_id")
+                .is_in(self._services.implode())
+                .alias("reply_to_service"),
                 pl.lit(None, pl.Boolean).alias("has_buttons"),
                 pl.lit(None, pl.Boolean).alias("has_reactions"),
                 pl.lit(INGEST_SOURCE).alias("ingest_source"),

@@ -17,8 +17,10 @@ _TITLE: Final = re.compile(
     r"\s*(\d\d\.\d\d\.\d{4}) (\d\d):(\d\d):(\d\d)(?: UTC([+-])(\d{1,2})(?::?(\d\d))?)?\s*",
     re.ASCII,
 )
-_ID: Final = re.compile(r"message(\d{1,18})", re.ASCII)
-_REPLY: Final = re.compile(r"#(?:go_to_)?message(\d{1,18})(?!\d)", re.ASCII)
+_ID: Final = re.compile(r"message(-?\d{1,18})", re.ASCII)
+_REPLY: Final = re.compile(r"#(?:go_to_)?message(-?\d{1,18})(?!\d)", re.ASCII)
+_MIGRATED: Final = -500_000_000
+"""Messages of the group that a supergroup was before are numbered up from -999,999,999."""
 _VIA: Final = re.compile(r"\s+via @\w+$")
 _EPOCH: Final = re.compile(r"Data: (?:delete_message:\d+|refr):(\d{10})\b", re.ASCII)
 _LINK: Final = re.compile(r'<a (?:[^>]*? )?href="([^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
@@ -68,10 +70,10 @@ def read_message(node: LexborNode, attributes: Mapping[str, str | None]) -> Said
     words = attributes["class"] or ""
     service = "service" in words.split()
     found = _ID.fullmatch(attributes.get("id") or "")
+    if service and (found is None or _MIGRATED < int(found[1]) < 0):
+        # Day separators count down from -1; older exports gave them no id.
+        return None
     if found is None:
-        if service:
-            # Day separators count down from -1; older exports gave them no id.
-            return None
         shown = (attributes.get("id") or "")[:40]
         raise UnreadableError("missing_id", f"id is {shown!r}, not message and a number")
     said = Said(int(found[1]), service, "joined" in words)

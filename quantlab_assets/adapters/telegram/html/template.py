@@ -56,20 +56,20 @@ _REACTIONS: Final = (
 _TIME: Final = r"[0-9]{2}\.[0-9]{2}\.20[0-9]{2} [0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
 _LABEL: Final = " UTC[+-](?:0[0-9]:[0-5][0-9]|1[0-3]:[0-5][0-9]|14:00)"
 _TEMPLATE: Final = (
-    f'^<div class="message default clearfix(?: joined)?" id="message[0-9]{{1,18}}">{_S}'
+    f'^<div class="message default clearfix(?: joined)?" id="message-?[0-9]{{1,18}}">{_S}'
     f'(?:<div class="pull_left userpic_wrap">{_S}{_USERPIC}</div>{_S})?<div class="body">{_S}'
     f'<div class="pull_right date details" title="{_TIME}(?:{_LABEL})?">[^<]*</div>{_S}'
     f'(?:<div class="from_name">(?:[^<&]|{_ESCAPE})*</div>{_S})?'
     f'(?:<div class="reply_to details">{_S}In reply to '
-    f'<a href="[^"<>&#]*#go_to_message[0-9]{{1,18}}"'
+    f'<a href="[^"<>&#]*#go_to_message-?[0-9]{{1,18}}"'
     f'(?: onclick="[^"<>]*")?>[^<]*</a>{_S}</div>{_S})?'
     f"(?:{_MEDIA})?(?:{_TEXT})?(?:{_BUTTONS})?(?:{_REACTIONS})?</div>{_S}</div>{_S}$"
 )
 _JOINED: Final = '<div class="message default clearfix joined"'
-_ID: Final = '^<div class="message default clearfix(?: joined)?" id="message([0-9]+)"'
+_ID: Final = '^<div class="message default clearfix(?: joined)?" id="message(-?[0-9]+)"'
 _DATE: Final = '<div class="pull_right date details" title="([^"]*)"'
 _NAME: Final = '<div class="from_name">([^<]*)<'
-_REPLY: Final = '<div class="reply_to details">[^<]*<a href="[^"]*#go_to_message([0-9]+)"'
+_REPLY: Final = '<div class="reply_to details">[^<]*<a href="[^"]*#go_to_message(-?[0-9]+)"'
 _TABLE: Final = '<table class="bot_buttons_table">'
 _EPOCH: Final = r"Data: (?:delete_message:[0-9]+|refr):[0-9]{10}(?-u:\b)"
 _SPACE: Final = " \t\n\r\f"
