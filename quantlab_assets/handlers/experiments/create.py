@@ -32,12 +32,12 @@ from quantlab_assets.domain.tokens.networks import (
     AMBIGUOUS,
     TAKEN,
     network_of_token,
-    networks_taken,
 )
 from quantlab_assets.domain.tokens.token import CHAINS
 from quantlab_assets.handlers.experiments.inputs import (
     ALERT_COLUMNS,
     check_inputs,
+    networks_of_calls,
     select_alerts,
     slice_windows,
 )
@@ -69,8 +69,8 @@ def create_experiment(
 
     `alerts="all"` takes every active alerts artifact that has alerts within the filters' range.
     `slices="auto"` takes every active slice of a token those alerts call, on the network they take,
-    that holds time a trade of the strategy could see: its window ends after the token's first call
-    was known, and starts before the last one must have been closed, if the strategy limits that.
+    that holds time a trade of the strategy could see: its window ends after the token's first call,
+    and starts before the last one must have been closed, if the strategy limits that.
 
     Raises `NotFound` (an id), `ValidationFailed` (a wrong type, a bad name, filter or parameter,
     nothing selected), `Conflict` (a tombstoned input).
@@ -195,23 +195,24 @@ def _slices_of_calls(
 ) -> frozenset[str]:
     """The slices whose token is called, on the network its calls take, and whose window meets the
     time after its calls. Of calls that are ambiguous all known networks: so execution can tell."""
-    known = pl.col("known_ts_utc").to_physical()
+    taken = networks_of_calls(alerts, windows, strategy.entry)
     calls = (
-        alerts.with_columns(network_of_token().alias("token_chain"))
-        .group_by("chain", "mint", "token_chain", maintain_order=True)
-        .agg(known.min().alias("first_us"), known.max().alias("last_us"))
-        .with_row_index("call")
+        alerts.select(
+            "alert_id",
+            pl.col("alert_ts_utc").to_physical().alias("alert_us"),
+            pl.col("known_ts_utc").to_physical().alias("known_us"),
+        )
+        .join(taken, on="alert_id")
+        .group_by("chain", "mint", network_of_token().alias("named"), "network", "outcome")
+        .agg(pl.col("alert_us").min().alias("first_us"), pl.col("known_us").max().alias("last_us"))
     )
-    met = windows.join(
-        calls.select("call", "chain", "mint", "first_us", "last_us"), on=["chain", "mint"]
-    ).filter(pl.col("end_us") > pl.col("first_us"))
+    met = windows.join(calls, on=["chain", "mint"]).filter(pl.col("end_us") > pl.col("first_us"))
     if strategy.exit.max_hold_s is not None:
         entry = strategy.entry
         seen_s = entry.delay_s + entry.max_wait_s + strategy.exit.max_hold_s
         met = met.filter(pl.col("start_us") <= pl.col("last_us") + seen_s * SECOND_US)
-    taken = networks_taken(calls.select("call", "chain", "token_chain"), met, on=["call"])
     network = network_of_token()
-    chosen = met.join(taken.select("call", "network", "outcome"), on="call").filter(
+    chosen = met.filter(
         ((pl.col("outcome") == TAKEN) & network.eq_missing(pl.col("network")))
         | ((pl.col("outcome") == AMBIGUOUS) & network.is_not_null())
     )

@@ -15,10 +15,12 @@ from quantlab_assets.domain.artifacts.records import Artifact
 from quantlab_assets.domain.artifacts.seed_types import ALERTS, OHLCV_SLICE
 from quantlab_assets.domain.errors import Conflict, ValidationFailed
 from quantlab_assets.domain.experiments.records import AlertFilters
+from quantlab_assets.domain.experiments.strategy import Entry
 from quantlab_assets.domain.slices.key import SliceKey
 from quantlab_assets.domain.time_us import SECOND_US, to_us
 from quantlab_assets.domain.tokens.networks import (
     AMBIGUOUS,
+    NO_CANDLES,
     TAKEN,
     network_of_token,
     networks_taken,
@@ -46,6 +48,7 @@ CANDLE_COLUMNS: Final = (
     "volume",
 )
 _SHOWN: Final = 5
+_HOLDS_ALERT, _ENTRY_POSSIBLE, _OUT_OF_REACH = 0, 1, 2
 
 
 def select_alerts(alerts: pl.DataFrame, filters: AlertFilters) -> pl.DataFrame:
@@ -88,14 +91,71 @@ class ResolvedInputs:
     unresolved: frozenset[str]
 
 
-def resolve_networks(alerts: pl.DataFrame, candles: pl.DataFrame) -> ResolvedInputs:
-    """Give each alert the candles of the network it takes (`networks_taken`).
+def networks_of_calls(alerts: pl.DataFrame, windows: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """Which network's candles each alert takes, judged by the nearest slices of its address.
 
-    Of an address whose candles are all of one network that every call takes, nothing changes.
+    Nearest are those whose window holds the alert, so that slices of other times have no say in its
+    trade. Slices that were published by hand may begin later: where an alert takes none of the
+    nearest, those count too in which the strategy could still enter, then all. The last ones only
+    say why there is no trade: no entry is possible in them.
+
+    `windows` is that of `slice_windows`; a slice without rows has no candle. Returns alert_id,
+    chain, mint, token_chain (the network named), `network` and `outcome` of `networks_taken`, each
+    alert once, in any order.
+    """
+    by_distance = _slices_met(alerts, windows, entry)
+    calls = alerts.select("alert_id", "chain", "mint", "token_chain")
+    unsettled, judged = calls, []
+    for distance in (_HOLDS_ALERT, _ENTRY_POSSIBLE, _OUT_OF_REACH):
+        near = by_distance.filter(pl.col("distance") <= distance)
+        taken = networks_taken(unsettled, near, on=["alert_id"])
+        is_last = pl.lit(distance == _OUT_OF_REACH)
+        settled = is_last | (pl.col("outcome") != NO_CANDLES)
+        judged.append(taken.filter(settled))
+        unsettled = taken.filter(~settled).select(calls.columns)
+    return pl.concat(judged)
+
+
+def _slices_met(alerts: pl.DataFrame, windows: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """Each alert with the slices of its address: alert_id, chain, token_chain, `distance`."""
+    latest_us = pl.col("known_us") + (entry.delay_s + entry.max_wait_s) * SECOND_US
+    out_of_reach = (pl.col("end_us") <= pl.col("alert_us")) | (pl.col("start_us") > latest_us)
+    return (
+        alerts.lazy()
+        .select(
+            "alert_id",
+            "chain",
+            "mint",
+            pl.col("alert_ts_utc").to_physical().alias("alert_us"),
+            pl.col("known_ts_utc").to_physical().alias("known_us"),
+        )
+        .join(windows.lazy().filter(pl.col("row_count") > 0), on=["chain", "mint"])
+        .select(
+            "alert_id",
+            "chain",
+            "token_chain",
+            pl.when(out_of_reach)
+            .then(_OUT_OF_REACH)
+            .when(pl.col("start_us") <= pl.col("alert_us"))
+            .then(_HOLDS_ALERT)
+            .otherwise(_ENTRY_POSSIBLE)
+            .alias("distance"),
+        )
+        .collect()
+    )
+
+
+def resolve_networks(
+    alerts: pl.DataFrame, candles: pl.DataFrame, windows: pl.DataFrame, entry: Entry
+) -> ResolvedInputs:
+    """Give each alert the candles of the network it takes (`networks_of_calls`).
+
+    `windows` are those of the slices that the candles are of. Of an address whose candles are all
+    of one network that every call takes, nothing changes.
     """
     runs = _runs(candles)
     held = runs.drop("rows").unique()
-    taken = networks_taken(alerts.select("alert_id", "chain", "mint", "token_chain"), held)
+    taken = networks_of_calls(alerts, windows, entry)
     split = (
         held.group_by("chain", "mint")
         .agg((network_of_token().n_unique() > 1).alias("several"))

@@ -31,6 +31,7 @@ from quantlab_assets.handlers.experiments.inputs import (
     check_inputs,
     resolve_networks,
     select_alerts,
+    slice_windows,
 )
 from quantlab_assets.ports.artifact_store import ArtifactStore
 from quantlab_assets.simulation import SimulationResult
@@ -102,7 +103,13 @@ def read_inputs(store: ArtifactStore, definition: ExperimentDefinition) -> Resol
     """
     alerts = _rows(store, definition.alert_artifact_ids, ALERTS, ALERT_COLUMNS)
     candles = _rows(store, definition.slice_artifact_ids, OHLCV_SLICE, CANDLE_COLUMNS)
-    return resolve_networks(select_alerts(alerts, definition.filters), candles)
+    slices = store.get_artifacts(definition.slice_artifact_ids)
+    return resolve_networks(
+        select_alerts(alerts, definition.filters),
+        candles,
+        slice_windows(slices),
+        definition.strategy.entry,
+    )
 
 
 def _rows(

@@ -88,15 +88,16 @@ def test_nothing_is_capped_and_files_freeze_what_memory_does(tmp_path: Path) -> 
     assert len(records[0].definition.slice_artifact_ids) == 150
 
 
-def test_auto_takes_only_slices_a_trade_could_see(lab: Lab) -> None:
+def test_auto_takes_only_slices_of_the_call_and_what_a_trade_could_see(lab: Lab) -> None:
     publish_alerts(lab.store, Call(RUNNER, T0, known_after=30 * MINUTE))
-    publish_candles(lab.store, RUNNER, line(1, 3, 30), start=T0)
+    publish_candles(lab.store, RUNNER, line(1, 3, 30), start=T0 - 30 * MINUTE)
+    called = publish_candles(lab.store, RUNNER, line(1, 3, 30), start=T0)  # tells its network
     across = publish_candles(lab.store, RUNNER, line(1, 3, 31), start=T0)
     late = publish_candles(lab.store, RUNNER, line(1, 3), start=T0 + 30 * MINUTE + 150 * MINUTE)
     beyond = publish_candles(lab.store, RUNNER, line(1, 3), start=T0 + 30 * MINUTE + 151 * MINUTE)
 
     open_ended = create(lab)
-    assert set(open_ended.definition.slice_artifact_ids) == {across, late, beyond}
+    assert set(open_ended.definition.slice_artifact_ids) == {called, across, late, beyond}
     held = DOUBLE_OR_NOTHING.model_copy(
         update={
             "entry": Entry(delay_s=1800, max_wait_s=3600),
@@ -104,7 +105,7 @@ def test_auto_takes_only_slices_a_trade_could_see(lab: Lab) -> None:
         }
     )
     limited = create(lab, strategy=held)
-    assert set(limited.definition.slice_artifact_ids) == {across, late}
+    assert set(limited.definition.slice_artifact_ids) == {called, across, late}
 
 
 def test_auto_takes_the_network_that_each_call_takes(lab: Lab) -> None:

@@ -1,18 +1,24 @@
 """Coverage and experiments agree on which candles a call takes: what is covered can trade."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantlab_assets.domain.artifacts.records import PublishRequest
 from quantlab_assets.domain.artifacts.seed_types import OHLCV_SLICE
 from quantlab_assets.domain.coverage.forward import forward_coverage
-from quantlab_assets.domain.slices.plan import SliceWindow
-from quantlab_assets.domain.slices.windows import planned_windows, windows_of
+from quantlab_assets.domain.errors import ValidationFailed
+from quantlab_assets.domain.experiments.records import ExperimentDefinition
+from quantlab_assets.domain.slices.windows import windows_of
 from quantlab_assets.handlers.coverage.analyse import coverage_of_day
-from quantlab_assets.handlers.experiments.inputs import resolve_networks
+from quantlab_assets.handlers.experiments.inputs import ResolvedInputs
+from quantlab_assets.handlers.experiments.run import read_inputs
 from quantlab_tests.handlers.experiments.lab import (
     DUD,
     EVM,
@@ -22,17 +28,22 @@ from quantlab_tests.handlers.experiments.lab import (
     Call,
     Lab,
     alerts_table,
+    candle_request,
     create,
     execute,
     line,
     memory_lab,
     publish_alerts,
     publish_candles,
+    real_lab,
 )
 from quantlab_tests.handlers.experiments.test_execute import output
 
 NETWORKS = (None, "bsc", "base", "ethereum")
 HORIZON_H = 1
+LATER = T0 + timedelta(days=29)
+DAYS = (T0, LATER)
+NO_CANDLES = pl.DataFrame(OHLCV_SLICE.empty())
 
 
 @pytest.fixture
@@ -45,58 +56,138 @@ def on_networks(draw: st.DrawFn, mint: str) -> str | None:
     return draw(st.sampled_from(networks))
 
 
+@dataclass(frozen=True)
+class Market:
+    """Calls of three tokens on two days, and the slices of each day on any networks, each network
+    at its own price."""
+
+    calls: list[Call]
+    slices: dict[datetime, list[PublishRequest]]
+
+
 @st.composite
-def markets(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Calls of three tokens, and candles of them on any networks, each network at its own price."""
-    mints = st.sampled_from((EVM, RUNNER, DUD))
+def markets(draw: st.DrawFn) -> Market:
+    mints, days = st.sampled_from((EVM, RUNNER, DUD)), st.sampled_from(DAYS)
     calls = [
-        Call(mint, T0, network=on_networks(draw, mint), message=number)
-        for number, mint in enumerate(draw(st.lists(mints, min_size=1, max_size=8)))
+        Call(mint, day, network=on_networks(draw, mint), message=number)
+        for number, (mint, day) in enumerate(
+            draw(st.lists(st.tuples(mints, days), min_size=1, max_size=8))
+        )
     ]
-    rows = set()
-    for mint in draw(st.lists(mints, max_size=8)):
+    slices: dict[datetime, dict[str, PublishRequest]] = {day: {} for day in DAYS}
+    for mint, day in draw(st.lists(st.tuples(mints, days), max_size=10)):
         network = on_networks(draw, mint)
-        for minute in range(draw(st.integers(1, 70))):
-            rows.add((mint, network, minute, 1.0 + NETWORKS.index(network) if mint == EVM else 9.0))
-    candles = [
-        (mint, "evm" if mint == EVM else "solana", network, 60, T0 + minute * MINUTE, *[price] * 5)
-        for mint, network, minute, price in sorted(rows, key=str)
-    ]
+        price = 1.0 + NETWORKS.index(network) if mint == EVM else 9.0
+        closes = [price] * draw(st.integers(1, 70))
+        request = candle_request(mint, closes, start=day, network=network, window=70)
+        slices[day][request.logical_key] = request
+    return Market(calls, {day: list(requests.values()) for day, requests in slices.items()})
+
+
+def covered(lab: Lab, market: Market, published: dict[datetime, list[str]]) -> pl.DataFrame:
+    """The coverage of each day's calls by that day's slices, as the graph makes it."""
+    days = []
+    for day in DAYS:
+        calls = [call for call in market.calls if call.at == day]
+        candles = lab.store.read_verified(published[day]) if published[day] else NO_CANDLES
+        keys = [artifact.logical_key for artifact in lab.store.get_artifacts(published[day])]
+        alerts = pl.DataFrame(pl.from_arrow(alerts_table(calls)))
+        days.append(forward_coverage(alerts, candles, windows_of(keys), None, [HORIZON_H]))
+    return pl.concat(days)
+
+
+def frozen(lab: Lab, slices: str | list[str]) -> ExperimentDefinition | None:
+    """The definition of an experiment on these slices; None if no call could trade on any."""
+    try:
+        return create(lab, slices=slices).definition
+    except ValidationFailed:
+        return None
+
+
+def candles_traded_on(inputs: ResolvedInputs) -> pl.DataFrame:
+    """How many candles each alert has within the horizon, and at how many prices at all."""
+    since = pl.col("ts") - pl.col("alert_ts_utc")
+    within = (since >= timedelta(0)) & (since < timedelta(hours=HORIZON_H))
     return (
-        pl.DataFrame(pl.from_arrow(alerts_table(calls))),
-        pl.DataFrame(candles, schema=pl.DataFrame(OHLCV_SLICE.empty()).schema, orient="row"),
+        inputs.alerts.select(
+            "alert_id", "alert_ts_utc", "chain", pl.col("mint").alias("token_address")
+        )
+        .join(inputs.candles, on=["chain", "token_address"], how="left")
+        .group_by("alert_id")
+        .agg(
+            pl.col("ts").filter(within).n_unique().alias("candles"),
+            pl.col("close").n_unique().alias("prices"),
+        )
     )
 
 
 @given(markets())
 @settings(max_examples=100, deadline=None)
-def test_coverage_counts_the_candles_that_an_experiment_trades_on(
-    market: tuple[pl.DataFrame, pl.DataFrame],
+def test_coverage_counts_the_candles_that_an_experiment_trades_on(market: Market) -> None:
+    lab = memory_lab()
+    for day, chain in product(DAYS, ("evm", "solana")):
+        if calls := [call for call in market.calls if (call.at, call.chain) == (day, chain)]:
+            publish_alerts(lab.store, *calls)
+    published = {
+        day: [lab.store.publish_artifact(request).artifact_id for request in requests]
+        for day, requests in market.slices.items()
+    }
+    coverage = covered(lab, market, published)
+    ambiguous = set(coverage.filter(pl.col("reason") == "ambiguous_network")["alert_id"])
+    assert set(coverage.filter(pl.col("alert_id").is_in(ambiguous))["grade"]) <= {"none"}
+    everything = [artifact_id for ids in published.values() for artifact_id in ids]
+    for slices in [everything, "auto"] if everything else []:
+        definition = frozen(lab, slices)
+        if definition is None:
+            assert slices == "auto"
+            assert set(coverage["grade"]) == {"none"}
+            assert not ambiguous
+            continue
+        inputs = read_inputs(lab.store, definition)
+        both = coverage.join(candles_traded_on(inputs), on="alert_id", validate="1:1")
+        assert both.height == len(market.calls)
+        assert both["actual_candles"].to_list() == both["candles"].to_list()
+        assert both["prices"].max() == 1, "never candles of two networks"
+        uncovered = set(coverage.filter(pl.col("reason") == "no_slice")["alert_id"])
+        assert ambiguous == inputs.unresolved - uncovered
+        assert dict(inputs.mints.iter_rows()) == {c.alert_id: c.mint for c in market.calls}
+
+
+@pytest.mark.parametrize("begins", [timedelta(0), 5 * MINUTE], ids=["covers it", "begins later"])
+@pytest.mark.parametrize(
+    ("named", "first", "later"),
+    [(None, "bsc", "base"), (None, None, "base"), (None, "bsc", None), ("base", None, "base")],
+)
+def test_slices_of_another_day_on_another_network_change_no_trade(
+    tmp_path: Path, named: str | None, first: str | None, later: str | None, begins: timedelta
 ) -> None:
-    alerts, candles = market
-    windows = planned_windows(alerts, candles, SliceWindow())
-    coverage = forward_coverage(alerts, candles, windows, None, [HORIZON_H])
-    resolved = resolve_networks(alerts, candles)
-    ends = T0 + timedelta(hours=HORIZON_H)
-    seen = (
-        resolved.alerts.select("alert_id", "chain", pl.col("mint").alias("token_address"))
-        .join(resolved.candles, on=["chain", "token_address"], how="left")
-        .group_by("alert_id")
-        .agg(
-            pl.col("ts").filter(pl.col("ts") < ends).n_unique().alias("candles"),
-            pl.col("close").n_unique().alias("prices"),
-            pl.col("ts").count().alias("all"),
-        )
-    )
-    both = coverage.join(seen, on="alert_id", validate="1:1")
-    assert both.height == alerts.height
-    assert both["actual_candles"].to_list() == both["candles"].to_list()
-    assert both.filter(pl.col("grade") == "good").filter(pl.col("all") == 0).is_empty()
-    assert both["prices"].max() == 1, "never candles of two networks"
-    ambiguous = coverage.filter(pl.col("reason") == "ambiguous_network")
-    assert set(ambiguous["alert_id"]) == resolved.unresolved
-    assert set(ambiguous["grade"]) <= {"none"}
-    assert resolved.mints.equals(alerts.select("alert_id", "mint"))
+    lab = real_lab(tmp_path)
+    call, later_call = Call(EVM, T0, network=named), Call(EVM, LATER, message=2)
+    publish_alerts(lab.store, call)
+    publish_alerts(lab.store, later_call)
+    slices = [publish_candles(lab.store, EVM, line(1, 3), network=first, start=T0 + begins)]
+    alone = output(lab, execute(lab, create(lab)), "trades")
+    assert alone["alert_id"].to_list() == [call.alert_id]
+
+    slices += [publish_candles(lab.store, EVM, line(1, 0.1), network=later, start=LATER)]
+    both = output(lab, execute(lab, create(lab)), "trades")
+    assert both.filter(pl.col("alert_id") == call.alert_id).equals(alone)
+    assert both["alert_id"].to_list() == [call.alert_id, later_call.alert_id]
+    assert both["exit_reason"].to_list() == ["take_profit", "stop_loss"]
+    named_both = output(lab, execute(lab, create(lab, slices=slices, name="by hand")), "trades")
+    assert named_both.equals(both)
+
+
+def test_a_call_that_became_known_after_its_slices_takes_no_other_days_network(lab: Lab) -> None:
+    known_late = Call(EVM, T0, known_after=LATER - T0)
+    publish_alerts(lab.store, known_late)
+    publish_alerts(lab.store, Call(EVM, LATER, message=2, network="base"))
+    publish_candles(lab.store, EVM, line(1, 3), network="bsc")
+    publish_candles(lab.store, EVM, line(1, 3), network="base", start=LATER)
+    executed = execute(lab, create(lab))
+    assert output(lab, executed, "diagnostics").select("alert_id", "code").rows() == [
+        (known_late.alert_id, "no_entry_candle")
+    ]
 
 
 def coverage_of(lab: Lab, *calls: Call, slices: list[str]) -> dict[str, tuple[str, str]]:
