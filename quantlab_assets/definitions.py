@@ -1,7 +1,8 @@
 """The asset graph, composed: the only composition root for Dagster.
 
 `build_defs` serves tests and production alike; `defs` is what `dagster ... -m
-quantlab_assets.definitions` loads.
+quantlab_assets.definitions` loads. Here belongs only which assets, checks, jobs, schedules, sensors
+and resources make up the graph; each is defined in its module of `defs`, and none here.
 """
 
 from collections.abc import Callable, Sequence

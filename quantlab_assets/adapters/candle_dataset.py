@@ -49,9 +49,9 @@ class CandleDatasetFolder:
         if not marker.is_file():
             return None
         try:
-            told = json.loads(marker.read_text("utf-8"))
+            marked = json.loads(marker.read_text("utf-8"))
             content = DatasetContent(
-                self._folder, DatasetRecipe(**told["recipe"]), told["rows"], told["files"]
+                self._folder, DatasetRecipe(**marked["recipe"]), marked["rows"], marked["files"]
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -66,8 +66,8 @@ class CandleDatasetFolder:
         """See `CandleDataset`."""
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            with exclusive(self._beside("lock"), wait=False) as held:
-                if not held:
+            with exclusive(self._beside("lock"), wait=False) as locked:
+                if not locked:
                     raise Conflict(f"another process is exporting to {self._folder}; wait for it")
                 self._recover()
                 self._check_ours()
@@ -119,12 +119,12 @@ class CandleDatasetFolder:
             known = set(json.loads(marker.read_text("utf-8"))["files"])
         except (OSError, ValueError, KeyError, TypeError):
             known = set()
-        found = {
+        present = {
             path.relative_to(self._folder).as_posix()
             for path in self._folder.rglob("*")
             if not path.is_dir() or path.is_symlink()
         }
-        strange = sorted(found - known - {MARKER})
+        strange = sorted(present - known - {MARKER})
         if strange:
             raise Conflict(
                 f"{self._folder} has files that are not the dataset's, as {strange[0]!r}; move "
@@ -133,9 +133,9 @@ class CandleDatasetFolder:
 
     def _finish(self, recipe: DatasetRecipe, files: "_Files") -> None:
         """Write the marker, and have everything on the disk."""
-        told = {"recipe": asdict(recipe), "rows": files.rows, "files": files.sizes()}
+        document = {"recipe": asdict(recipe), "rows": files.rows, "files": files.sizes()}
         marker = self._building / MARKER
-        marker.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", "utf-8")
+        marker.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", "utf-8")
         (self._building / BUILDING).unlink()
         for path in sorted(self._building.rglob("*")):
             sync(path)

@@ -61,8 +61,8 @@ def _acquire(path: Path, *, wait: bool, kind: int = fcntl.LOCK_EX) -> int | None
 
 def _is_still(path: Path, descriptor: int) -> bool:
     try:
-        found = path.stat()
+        at_path = path.stat()
     except FileNotFoundError:
         return False
-    held = os.fstat(descriptor)
-    return (found.st_ino, found.st_dev) == (held.st_ino, held.st_dev)
+    opened = os.fstat(descriptor)
+    return (at_path.st_ino, at_path.st_dev) == (opened.st_ino, opened.st_dev)

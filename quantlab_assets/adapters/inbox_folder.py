@@ -12,7 +12,7 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[InboxFile]:
     Hidden files and folders are left out: that is how a writer keeps a half-written file back. So
     is a link that leads nowhere or to itself. A folder that does not exist is empty.
     """
-    found = []
+    files = []
     for path in folder.rglob("*"):
         below = path.relative_to(folder)
         if path.suffix.lower() not in suffixes or any(p.startswith(".") for p in below.parts):
@@ -22,5 +22,5 @@ def files_in(folder: Path, suffixes: Collection[str]) -> list[InboxFile]:
         except OSError:  # gone since the look at the folder, or a link that cannot be followed
             continue
         if path.is_file():
-            found.append(InboxFile(below.as_posix(), status.st_size, status.st_mtime_ns))
-    return sorted(found, key=lambda file: file.path)
+            files.append(InboxFile(below.as_posix(), status.st_size, status.st_mtime_ns))
+    return sorted(files, key=lambda file: file.path)

@@ -51,14 +51,14 @@ def list_alerts(
 ) -> None:
     """List alerts by time: all that match, unless a limit is given."""
     check_range(first, last)
-    found = _matching(session, first, last, caller, mint, chain)
-    shown = found if limit is None else found.head(limit)
-    if shown.height < found.height:
-        say(f"{shown.height:,} of {plural(found.height, 'alert')}; raise --limit to see more")
+    alerts = _matching(session, first, last, caller, mint, chain)
+    shown = alerts if limit is None else alerts.head(limit)
+    if shown.height < alerts.height:
+        say(f"{shown.height:,} of {plural(alerts.height, 'alert')}; raise --limit to see more")
     if output_format is not Format.TABLE:
-        write_records(shown.to_dicts(), [Column(name) for name in found.columns], output_format)
+        write_records(shown.to_dicts(), [Column(name) for name in alerts.columns], output_format)
         return
-    if found.is_empty():
+    if alerts.is_empty():
         say("no alerts match")
     rows = [
         {**row, "network": row["token_chain"] or row["chain"]}

@@ -1,4 +1,11 @@
-"""The composition root of the command line: opens what a command needs, when it needs it."""
+"""The composition root of the command line: opens what a command needs, when it needs it.
+
+Here belongs what binds a command to an adapter that is behind no port (upkeep of the store,
+bundles, CSV files) or that only the command line opens (datasets). Each method imports what it
+opens, so that a command pays for nothing else. What Python callers share is in `lake`; what every
+command has in common, as `--lake` and help, is in `cli.shell.command`. Rules and output do not
+belong here: they are in `domain` and in the commands.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,14 +90,14 @@ class Upkeep:
     session: Session
 
     def audit(self, *, fraction: float, seed: int, on_progress: OnProgress) -> "AuditReport":
-        """See `parquet_store.audit`."""
+        """See `adapters.upkeep.audit`."""
         from quantlab_assets.adapters.upkeep.audit import audit
 
         store = self.session.open_lake().store
         return audit(store, fraction=fraction, seed=seed, on_progress=on_progress)
 
     def repair(self, report: "AuditReport") -> "tuple[Repair, ...]":
-        """See `parquet_store.audit`."""
+        """See `adapters.upkeep.repair`."""
         from quantlab_assets.adapters.upkeep.repair import repair
 
         settings = self.session.settings
@@ -106,7 +113,7 @@ class Upkeep:
         empty_trash_after: timedelta,
         force: bool,
     ) -> "CollectReport":
-        """See `parquet_store.collect`."""
+        """See `adapters.upkeep.gc`."""
         from quantlab_assets.adapters.manifest.engine import utc_now
         from quantlab_assets.adapters.upkeep.gc import PurgePolicy, collect
 
@@ -132,14 +139,14 @@ class Upkeep:
         with_lineage: bool,
         extra: Mapping[str, Any],
     ) -> "BundleReport":
-        """See `parquet_store.bundle`."""
+        """See `adapters.bundle.export`."""
         from quantlab_assets.adapters.bundle.export import export_bundle
 
         store = self.session.open_lake().store
         return export_bundle(store, artifact_ids, out, with_lineage=with_lineage, extra=extra)
 
     def import_bundle(self, source: Path, *, max_file_bytes: int) -> "ImportReport":
-        """See `parquet_store.bundle`."""
+        """See `adapters.bundle.export`."""
         from quantlab_assets.adapters.bundle.export import import_bundle
 
         store = self.session.open_lake().store
@@ -148,7 +155,7 @@ class Upkeep:
     def rebuild_manifest(
         self, out: Path, *, backup: Path | None, on_progress: OnProgress
     ) -> "RebuildReport":
-        """See `parquet_store.rebuild`; needs no manifest."""
+        """See `adapters.upkeep.rebuild`; needs no manifest."""
         from quantlab_assets.adapters.upkeep.rebuild import rebuild_manifest
         from quantlab_assets.lake import Lake
 
@@ -162,25 +169,25 @@ class Upkeep:
         )
 
     def backup(self, out: Path) -> "BackupReport":
-        """See `parquet_store.backup`."""
+        """See `adapters.upkeep.backup`."""
         from quantlab_assets.adapters.upkeep.backup import backup
 
         return backup(self.session.open_lake().store.database, out)
 
     def restore(self, source: Path) -> "BackupReport":
-        """See `parquet_store.backup`; needs no manifest."""
+        """See `adapters.upkeep.backup`; needs no manifest."""
         from quantlab_assets.adapters.upkeep.backup import restore
 
         return restore(source, self.session.settings.manifest)
 
     def disk_use(self) -> "tuple[Use, ...]":
-        """See `parquet_store.diagnosis`."""
+        """See `adapters.upkeep.diagnosis`."""
         from quantlab_assets.adapters.upkeep.diagnosis import disk_use
 
         return disk_use(self.session.open_lake().store, self.session.settings.parts())
 
     def diagnose(self) -> "tuple[Finding, ...]":
-        """See `parquet_store.diagnosis`; needs no lake."""
+        """See `adapters.upkeep.diagnosis`; needs no lake."""
         from quantlab_assets.adapters.manifest.engine import utc_now
         from quantlab_assets.adapters.upkeep.diagnosis import diagnose
         from quantlab_assets.lake.sources import candle_setup
@@ -199,7 +206,7 @@ class Upkeep:
             folders["candle inbox"] = candles.inbox
         findings = diagnose(settings.manifest, folders, now=utc_now())
         findings += self._candles(candles)
-        if any(one.level == "error" for one in findings):
+        if any(finding.level == "error" for finding in findings):
             return findings
         return findings + self._stale_projections()
 
@@ -221,16 +228,17 @@ class Upkeep:
         if next(cache.glob("*.duckdb"), None) is None:
             return ()  # DuckDB is not imported for nothing
         try:
-            stale = [one for one in self.session.open_lake().projections.list() if one.stale]
+            projections = self.session.open_lake().projections.list()
         except QuantlabError as error:
             return (Finding("warning", f"projections cannot be read: {error}", f"see {cache}"),)
         return tuple(
             Finding(
                 "warning",
-                f"projection {one.projection_id} is stale: what it was built from was replaced",
-                f"quantlab projections rebuild {one.projection_id}, or delete {one.path}",
+                f"projection {stale.projection_id} is stale: what it was built from was replaced",
+                f"quantlab projections rebuild {stale.projection_id}, or delete {stale.path}",
             )
-            for one in stale
+            for stale in projections
+            if stale.stale
         )
 
 

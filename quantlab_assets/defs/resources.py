@@ -139,15 +139,15 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def audit(self, fraction: float) -> AuditReport:
-        """Check the store; see `parquet_store.audit`."""
+        """Check the store; see `adapters.upkeep.audit`."""
         return audit(self.lake.store, fraction=fraction)
 
     def collectable(self) -> CollectReport:
-        """What garbage collection would take now; see `parquet_store.collect`."""
+        """What garbage collection would take now; see `adapters.upkeep.gc`."""
         return collect(self.lake.store, trash=self.lake.settings.trash, now=utc_now())
 
     def backup(self) -> BackupReport:
-        """Copy the manifest into the backups folder; see `parquet_store.backup`."""
+        """Copy the manifest into the backups folder; see `adapters.upkeep.backup`."""
         folder = self.lake.settings.backups
         folder.mkdir(exist_ok=True)
         return backup(

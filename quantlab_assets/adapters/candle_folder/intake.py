@@ -43,9 +43,9 @@ def candle_files_at(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     companions: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [path / one.path for one in files_in(path, {*SUFFIXES, ".toml"})]
-            kept = [one for one in inside if one.suffix.lower() in SUFFIXES]
-            kept = [one for one in kept if one.name != MAPPING_NAME]
+            inside = [path / file.path for file in files_in(path, {*SUFFIXES, ".toml"})]
+            kept = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            kept = [file for file in kept if file.name != MAPPING_NAME]
             if not kept:
                 raise NotFound(f"{path}: no {', '.join(sorted(SUFFIXES))} file in this folder")
             files += kept
@@ -170,9 +170,9 @@ class CandleIntake:
         it was read, `StoreUnavailable` if it cannot be copied."""
         if given.refused is not None and not given.unresolvable:
             return Placed("left_out")
-        held = self.find(given)
-        if held is not None:
-            return Placed("held", held)
+        twin = self.find(given)
+        if twin is not None:
+            return Placed("held", twin)
         stem = given.path.stem.lstrip(".") or "candles"
         digest = given.source.sha256.removeprefix("sha256:")
         plain = f"{stem}{given.path.suffix}"
@@ -191,11 +191,11 @@ class CandleIntake:
         """The file of the inbox with exactly this content whose name tells the same token, by its
         path below the inbox; None if there is none."""
         token = token_of_file(PurePosixPath(given.path.name), self._names)
-        for held in self._by_size.get(given.source.size, ()):
-            if token_of_file(PurePosixPath(held), self._names) != token:
+        for name in self._by_size.get(given.source.size, ()):
+            if token_of_file(PurePosixPath(name), self._names) != token:
                 continue
-            if sha256_of_file(self._inbox / held) == given.source.sha256:
-                return held
+            if sha256_of_file(self._inbox / name) == given.source.sha256:
+                return name
         return None
 
     def _has(self, companion: Path) -> bool:

@@ -65,8 +65,8 @@ def token_of_file(path: PurePosixPath, mapping: TokenNames) -> Token | None:
     mapped = mapping.find(path)
     if mapped is not None:
         return replace(mapped, network=mapped.network or network)
-    found = {token for token in (token_of(part, network) for part in parts) if token}
-    return found.pop() if len(found) == 1 else None
+    tokens = {token for token in (token_of(part, network) for part in parts) if token}
+    return tokens.pop() if len(tokens) == 1 else None
 
 
 def unresolved(path: PurePosixPath) -> str:

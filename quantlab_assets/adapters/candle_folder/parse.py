@@ -65,11 +65,11 @@ def parse_files(
     parsed: dict[int, ParsedFile] = {}
     alike: dict[tuple[object, ...], list[tuple[int, pl.DataFrame, tuple[Token, ...]]]] = {}
     for number, file in enumerate(files):
-        found = _raw_rows(file, mapping, max_rows)
-        if isinstance(found, ParsedFile):
-            parsed[number] = found
+        outcome = _raw_rows(file, mapping, max_rows)
+        if isinstance(outcome, ParsedFile):
+            parsed[number] = outcome
         else:
-            raw, tokens = found
+            raw, tokens = outcome
             alike.setdefault(tuple(raw.schema.items()), []).append((number, raw, tokens))
     for group in alike.values():
         rows = pl.concat(

@@ -131,7 +131,7 @@ class CandleFolder:
                 entries.append(known)
         for batch in self._reading(unread, unreadable):
             entries += self._parsed(batch, mapping, index)
-        entries.sort(key=lambda one: one[0].path)
+        entries.sort(key=lambda entry_and_file: entry_and_file[0].path)
         self._unreadable = tuple(unreadable)
         self._entries = tuple(entry for entry, _ in entries)
         index.save(
@@ -154,9 +154,9 @@ class CandleFolder:
         """See `CandleSource`. A file is read once for many windows."""
         index = self._look()
         refused: dict[tuple[Chain, str], list[CandleRejects]] = {}
-        for one in self.rejects():
-            for at in sorted({(token.chain, token.address) for token in one.tokens}):
-                refused.setdefault(at, []).append(one)
+        for reject in self.rejects():
+            for at in sorted({(token.chain, token.address) for token in reject.tokens}):
+                refused.setdefault(at, []).append(reject)
         for batch in self._batches(wanted):
             addresses = dict.fromkeys((window.chain, window.address) for window in batch)
             parts = [part for at in addresses for part in self._by_token.get(at, ())]
@@ -312,8 +312,8 @@ class CandleFolder:
             else:
                 missing.setdefault(key, FileBytes(PurePosixPath(file.path), data))
         parsed = parse_files(list(missing.values()), mapping, max_rows=self._max_rows)
-        for key, one in zip(missing, parsed, strict=True):
-            index.add(key, one)
+        for key, parsed_file in zip(missing, parsed, strict=True):
+            index.add(key, parsed_file)
         for key, (file, _) in zip(keys, batch, strict=True):
             content = index.content(key)
             assert content is not None

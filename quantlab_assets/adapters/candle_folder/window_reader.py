@@ -61,16 +61,16 @@ class WindowReader:
         """What there is of one of the windows, by interval and network."""
         if self._table is None:
             return
-        for found in self._table.cut(window.chain, window.address, window.start, window.end):
+        for cut in self._table.cut(window.chain, window.address, window.start, window.end):
             yield WindowCandles(
-                token=found.token,
-                interval_s=found.interval_s,
-                start=found.start,
-                end=found.end,
-                table=self._table.rows(found),
-                sources=self._contributing(found),
-                duplicates=self._table.duplicates(found),
-                conflicts=self._table.conflicts(found),
+                token=cut.token,
+                interval_s=cut.interval_s,
+                start=cut.start,
+                end=cut.end,
+                table=self._table.rows(cut),
+                sources=self._contributing(cut),
+                duplicates=self._table.duplicates(cut),
+                conflicts=self._table.conflicts(cut),
             )
 
     def _read(
@@ -120,7 +120,7 @@ class WindowReader:
         sources = self._sources[series]
         by_hash: dict[str, SourceFile] = {}
         edges = [to_us(window.start), to_us(window.end)]
-        for source in sorted(sources, key=lambda one: (one.sha256, one.name)):
+        for source in sorted(sources, key=lambda file: (file.sha256, file.name)):
             if len(sources) > 1:
                 first, last = np.searchsorted(self._times[series, source.sha256], edges)
                 if first == last:

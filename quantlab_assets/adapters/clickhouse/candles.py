@@ -36,7 +36,7 @@ _NEWEST_TOKENS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _TokenExtent:
     """What the table has of one address: how it is written there, rows and times in all."""
 
     written: tuple[str, ...]
@@ -55,7 +55,7 @@ class _Held:
 @dataclass(frozen=True, slots=True)
 class _Catalogue:
     shape: CandleTableShape
-    held: dict[Address, _Held]
+    tokens: dict[Address, _TokenExtent]
     networks: tuple[str, ...]
     unresolved: tuple[CandleRejects, ...]
 
@@ -88,8 +88,8 @@ class ClickHouseCandles:
 
     def count(self) -> tuple[int, int]:
         """Tokens (an address once) and rows of the table."""
-        held = self._look().held
-        return len(held), sum(one.rows for one in held.values())
+        tokens = self._look().tokens
+        return len(tokens), sum(token.rows for token in tokens.values())
 
     def volume_unit(self) -> str | None:
         """See `CandleSource`: what the mapping says."""
@@ -99,9 +99,9 @@ class ClickHouseCandles:
         """See `CandleSource`. One query for many windows."""
         for batch in self._batches(wanted):
             ranges = {
-                _at(one.chain, one.address): self._range(one.start, one.end)
-                for one in batch
-                if _at(one.chain, one.address) in self._look().held
+                _at(window.chain, window.address): self._range(window.start, window.end)
+                for window in batch
+                if _at(window.chain, window.address) in self._look().tokens
             }
             read = self._read(ranges) if ranges else None
             table = None if read is None else CandleTable(read.normalised.candles)
@@ -136,10 +136,10 @@ class ClickHouseCandles:
 
     def rejects(self) -> Sequence[CandleRejects]:
         """See `CandleSource`. Reads the whole table, a batch of tokens at a time."""
-        found: list[CandleRejects] = []
+        refused: list[CandleRejects] = []
         for batch in self._all_in_batches():
-            found += _refused(self._read(dict.fromkeys(batch)), batch)
-        return [*found, *self.unresolved()]
+            refused += _refused(self._read(dict.fromkeys(batch)), batch)
+        return [*refused, *self.unresolved()]
 
     def unresolved(self) -> Sequence[CandleRejects]:
         """See `CandleSource`: the addresses that are none, together as one."""
@@ -161,7 +161,7 @@ class ClickHouseCandles:
             refused = unresolved_addresses(strange, self._mapping.name)
             self._catalogue = _Catalogue(
                 shape=shape,
-                held={at: _held(entries) for at, entries in sorted(written.items())},
+                tokens={at: _extent(entries) for at, entries in sorted(written.items())},
                 networks=tuple(answer["network"].unique().sort()),
                 unresolved=() if refused is None else (refused,),
             )
@@ -180,7 +180,7 @@ class ClickHouseCandles:
         wanted = [
             (address, span)
             for at, span in sorted(ranges.items(), key=lambda item: item[0])
-            for address in catalogue.held[at].written
+            for address in catalogue.tokens[at].written
         ]
         addresses = [address for address, _ in wanted]
         spans = [span for _, span in wanted if span is not None]
@@ -204,22 +204,22 @@ class ClickHouseCandles:
         rows = 0
         for window in wanted:
             at = _at(window.chain, window.address)
-            held = self._look().held.get(at)
+            token = self._look().tokens.get(at)
             if batch and (at in seen or rows > BATCH_ROWS or len(batch) >= BATCH_ADDRESSES):
                 yield batch
                 batch, seen, rows = [], set(), 0
             batch.append(window)
             seen.add(at)
-            rows += 0 if held is None else held.rows_in(self._range(window.start, window.end))
+            rows += 0 if token is None else token.rows_in(self._range(window.start, window.end))
         if batch:
             yield batch
 
     def _all_in_batches(self) -> Iterator[list[Address]]:
         batch: list[Address] = []
         rows = 0
-        for at, held in self._look().held.items():
+        for at, token in self._look().tokens.items():
             batch.append(at)
-            rows += held.rows
+            rows += token.rows
             if rows > BATCH_ROWS or len(batch) >= BATCH_ADDRESSES:
                 yield batch
                 batch, rows = [], 0
@@ -228,16 +228,16 @@ class ClickHouseCandles:
 
     def _find_newest(self) -> datetime | None:
         """Looks at the tokens with the newest rows first, and stops when no other can be newer."""
-        held = self._look().held
-        order = sorted(held, key=lambda at: (-held[at].last_us, at))
+        tokens = self._look().tokens
+        order = sorted(tokens, key=lambda at: (-tokens[at].last_us, at))
         newest: int | None = None
         done = 0
         while done < len(order):
-            if newest is not None and newest >= held[order[done]].last_us:
+            if newest is not None and newest >= tokens[order[done]].last_us:
                 break
             some = order[done : done + _NEWEST_TOKENS]
-            found = self._newest_of(some, held[some[0]].last_us)
-            newest = max(filter(None, (newest, found)), default=None)
+            newest_of_these = self._newest_of(some, tokens[some[0]].last_us)
+            newest = max(filter(None, (newest, newest_of_these)), default=None)
             done += len(some)
         return None if newest is None else from_us(newest)
 
@@ -260,8 +260,8 @@ def _at(chain: Chain, address: str) -> Address:
     return chain, fold_address(address)
 
 
-def _held(entries: Sequence[tuple[str, int, int, int]]) -> _Held:
-    return _Held(
+def _extent(entries: Sequence[tuple[str, int, int, int]]) -> _TokenExtent:
+    return _TokenExtent(
         written=tuple(sorted({address for address, *_ in entries})),
         rows=sum(rows for _, rows, _, _ in entries),
         first_us=min(first for *_, first, _ in entries),

@@ -232,8 +232,8 @@ def _whole_table(stream: Any) -> pa.Table:
 def _with_text(table: pa.Table) -> pa.Table:
     """Old servers send text as bytes."""
     fields = [
-        pa.field(one.name, pa.string() if pa.types.is_binary(one.type) else one.type)
-        for one in table.schema
+        pa.field(field.name, pa.string() if pa.types.is_binary(field.type) else field.type)
+        for field in table.schema
     ]
     return table.cast(pa.schema(fields))
 
@@ -261,7 +261,7 @@ def _silence(error: BaseException) -> bool:
     """Whether the server took the question and then said nothing for as long as one waits."""
     from urllib3.exceptions import ReadTimeoutError
 
-    return any(isinstance(one, ReadTimeoutError) for one in _chain(error))
+    return any(isinstance(cause, ReadTimeoutError) for cause in _chain(error))
 
 
 def _root(error: BaseException) -> BaseException:
@@ -283,5 +283,5 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _http_status(error: Exception) -> int | None:
     """The status of an answer that did not come from ClickHouse itself, but from what is before
     it: the driver has it in the message only."""
-    _, found, rest = str(error).partition("HTTP driver received HTTP status ")
-    return int(rest[:3]) if found and rest[:3].isdigit() else None
+    _, marker, rest = str(error).partition("HTTP driver received HTTP status ")
+    return int(rest[:3]) if marker and rest[:3].isdigit() else None

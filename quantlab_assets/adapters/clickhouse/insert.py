@@ -60,22 +60,22 @@ class CandleInserter:
     def open(self) -> None:
         """Make the table if it is missing. Raises `ValidationFailed` for one that cannot take
         candles, and what `Connection.read` raises."""
-        found = table_columns(self._connection, self._mapping)
+        types = table_columns(self._connection, self._mapping)
         self._columns = {role: self._mapping.columns.get(role, _NAMES[role]) for role in _NAMES}
-        if not found:
+        if not types:
             self._types = dict(_TYPES)
             if not self._dry_run:
                 self._connection.command(self._statement())
             return
         for role, column in self._columns.items():
-            if column not in found:
+            if column not in types:
                 raise ValidationFailed(
                     f"ClickHouse {self._mapping.name} has no column {column} for {role}: candles"
                     f" can only be put into a table that has all of {', '.join(_NAMES)}; name them"
                     f" in {VARIABLE}"
                 )
-            self._types[role] = found[column]
-            _check(self._mapping, role, column, found[column])
+            self._types[role] = types[column]
+            _check(self._mapping, role, column, types[column])
 
     def put(self, given: GivenFile) -> Placed:
         """See `CandleTarget`: its candles go in; they may wait for more until `finish`."""
@@ -99,9 +99,11 @@ class CandleInserter:
         self._waiting, self._rows = [], 0
         order = [*_AT, *PRICE_COLUMNS, "volume"]
         candles = given.unique().sort(order)
-        held = self._there(candles)
-        new = candles.join(held, on=candles.columns, how="anti", nulls_equal=True)
-        best = pl.concat([candles, held]).group_by(_AT).agg(pl.col("volume").max().alias("largest"))
+        stored = self._there(candles)
+        new = candles.join(stored, on=candles.columns, how="anti", nulls_equal=True)
+        best = (
+            pl.concat([candles, stored]).group_by(_AT).agg(pl.col("volume").max().alias("largest"))
+        )
         # What loses against another candle of its time adds nothing.
         new = (
             new.join(best, on=_AT, nulls_equal=True)
@@ -131,8 +133,12 @@ class CandleInserter:
             CandleWindow(chain, address, first, last + timedelta(seconds=1))
             for chain, address, first, last in spans.iter_rows()
         ]
-        held = [pl.DataFrame(one.table) for found in table.windows(wanted) for one in found.candles]
-        return pl.concat([candles.clear(), *held])
+        stored = [
+            pl.DataFrame(series.table)
+            for answer in table.windows(wanted)
+            for series in answer.candles
+        ]
+        return pl.concat([candles.clear(), *stored])
 
     def _field(self, role: str) -> pl.Expr:
         """A column as the table's type takes it: times as seconds, what is unknown as null where

@@ -112,16 +112,16 @@ def normalised_rows(
     content = kept.drop("place").rechunk().to_arrow()
     edges = np.searchsorted(kept["place"].to_numpy(), np.arange(len(spellings) + 1))
     cuts = np.searchsorted(done.rejected["row_number"].to_numpy(), edges + 1)
-    found = {}
+    by_address = {}
     for place, (at, written) in enumerate(spellings.items()):
         first, last = (int(edge) for edge in edges[place : place + 2])
         refused = done.rejected.slice(cuts[place], cuts[place + 1] - cuts[place])
-        found[at] = TokenRows(
+        by_address[at] = TokenRows(
             source=_source(table, at, written, content.slice(first, last - first)),
-            tokens=tuple(dict.fromkeys(one.token for one in written)),
+            tokens=tuple(dict.fromkeys(spelling.token for spelling in written)),
             rejected=_numbered_from(refused, first),
         )
-    return ReadRows(done, found)
+    return ReadRows(done, by_address)
 
 
 def unresolved_addresses(pairs: Sequence[tuple[str, str]], table: str) -> CandleRejects | None:
@@ -156,7 +156,10 @@ def _spellings(
         spelling = _Spelling(token, address, word, place * len(networks) + number)
         named.setdefault((token.chain, token.address), []).append(spelling)
     return {
-        at: sorted(named[at], key=lambda one: (one.token.network or "", one.address, one.word))
+        at: sorted(
+            named[at],
+            key=lambda spelling: (spelling.token.network or "", spelling.address, spelling.word),
+        )
         for at in sorted(named)
     }
 
@@ -166,20 +169,20 @@ def _named(
 ) -> pl.DataFrame:
     """Rows with their token, the place of its address, and which of its spellings they have."""
     known = [
-        (place, number, one)
+        (place, number, spelling)
         for place, written in enumerate(spellings.values())
-        for number, one in enumerate(written)
+        for number, spelling in enumerate(written)
     ]
-    codes = np.array([one.code for *_, one in known], dtype=np.int64)
+    codes = np.array([spelling.code for *_, spelling in known], dtype=np.int64)
     lookup = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int64)
     lookup[codes] = np.arange(len(codes))
     index = lookup[(rows["address"].cast(pl.Int64) * networks + rows["network"]).to_numpy()]
     texts: dict[str, list[str | None]] = {
-        "chain": [str(one.token.chain) for *_, one in known],
-        "token_address": [one.token.address for *_, one in known],
-        "token_chain": [one.token.network for *_, one in known],
-        "address": [one.address for *_, one in known],
-        "network": [one.word for *_, one in known],
+        "chain": [str(spelling.token.chain) for *_, spelling in known],
+        "token_address": [spelling.token.address for *_, spelling in known],
+        "token_chain": [spelling.token.network for *_, spelling in known],
+        "address": [spelling.address for *_, spelling in known],
+        "network": [spelling.word for *_, spelling in known],
     }
     return rows.with_columns(
         *(pl.Series(name, values, dtype=pl.String).gather(index) for name, values in texts.items()),
@@ -231,7 +234,7 @@ def _numbered_from(refused: pl.DataFrame, first: int) -> pl.DataFrame:
 
 def _source(table: str, at: Address, written: Sequence[_Spelling], content: pa.Table) -> SourceFile:
     """The rows of one address as a raw file: its hash is that of the distinct rows read."""
-    names = [[one.address, one.word] for one in written]
+    names = [[spelling.address, spelling.word] for spelling in written]
     identity = canonical_json([KIND, names, content_hash(content)])
     return SourceFile(
         sha256=f"sha256:{hashlib.sha256(identity).hexdigest()}",

@@ -189,15 +189,15 @@ _EDGES: Final = ("first", "last")
 def describe(connection: Connection, mapping: TableMapping) -> CandleTableShape:
     """Look at the table. Raises `NotFound` if it is not there, `ValidationFailed` for a column that
     is missing or of a type that cannot be a candle's, and what `Connection.read` raises."""
-    found = table_columns(connection, mapping)
-    if not found:
+    column_types = table_columns(connection, mapping)
+    if not column_types:
         raise NotFound(
             f"ClickHouse {connection.where} has no table {mapping.name} that the user may see; name"
             f" yours in {VARIABLE}, or make it with: quantlab ingest candles PATH..."
         )
-    names = list(found)
-    told = by_header(names) or _partly(names)
-    columns = {role: names[index] for role, index in told.items()} | dict(mapping.columns)
+    names = list(column_types)
+    by_role = by_header(names) or _partly(names)
+    columns = {role: names[index] for role, index in by_role.items()} | dict(mapping.columns)
     for role in ("address", *REQUIRED):
         if role not in columns:
             raise ValidationFailed(
@@ -205,15 +205,15 @@ def describe(connection: Connection, mapping: TableMapping) -> CandleTableShape:
                 f" say which in {VARIABLE}"
             )
     for column in columns.values():
-        if column not in found:
+        if column not in column_types:
             raise ValidationFailed(
                 f"ClickHouse {mapping.name} has no column {column}, which {VARIABLE} names"
             )
-    types = {role: unwrapped(found[column]) for role, column in columns.items()}
+    types = {role: unwrapped(column_types[column]) for role, column in columns.items()}
     for role, kind in types.items():
         _check_type(mapping, role, columns[role], kind)
     final = _needs_final(connection, mapping, columns) if mapping.final is None else mapping.final
-    return CandleTableShape(mapping, columns, types, found[columns["address"]], final)
+    return CandleTableShape(mapping, columns, types, column_types[columns["address"]], final)
 
 
 def table_columns(connection: Connection, mapping: TableMapping) -> dict[str, str]:
@@ -253,9 +253,9 @@ def _partly(names: Sequence[str]) -> dict[str, int]:
     """The roles that names tell although they do not tell all that a candle needs."""
     known = {name.lower(): index for index, name in reversed(list(enumerate(names)))}
     return {
-        role: known[found]
+        role: known[column]
         for role, words in NAMES.items()
-        if (found := next((word for word in words if word in known), None))
+        if (column := next((word for word in words if word in known), None))
     }
 
 

@@ -67,7 +67,7 @@ def export(
     if not artifact_ids and not keys and experiment is None:
         raise click.UsageError("name what to export: IDs, --type and --key, or --experiment")
     lake = session.open_lake()
-    chosen = [lake.store.resolve_id(one) for one in artifact_ids]
+    chosen = [lake.store.resolve_id(artifact_id) for artifact_id in artifact_ids]
     if artifact_type is not None:
         chosen += [_active(lake, artifact_type, key) for key in keys]
     extra: dict[str, Any] = {}
@@ -88,8 +88,11 @@ def export(
         asked = set(chosen)
         write_records(
             [
-                {"artifact_id": one, "state": "asked for" if one in asked else "lineage"}
-                for one in report.artifacts
+                {
+                    "artifact_id": artifact_id,
+                    "state": "asked for" if artifact_id in asked else "lineage",
+                }
+                for artifact_id in report.artifacts
             ],
             ARTIFACTS,
             output_format,
@@ -121,14 +124,14 @@ def import_(session: Session, source: Path, max_file_bytes: int, output_format: 
     with progress_bar("verifying and importing"):
         report = session.upkeep.import_bundle(source, max_file_bytes=max_file_bytes)
     tracker = session.open_lake().experiments.tracker
-    for name, held in sorted(report.extra.items()):
-        if name.startswith(EXPERIMENTS) and tracker.adopt(held):
+    for name, document in sorted(report.extra.items()):
+        if name.startswith(EXPERIMENTS) and tracker.adopt(document):
             say(f"added experiment {name.removeprefix(EXPERIMENTS)}")
     if output_format in (Format.TABLE, Format.CSV):
-        states = [(one, "added") for one in report.added]
-        states += [(one, "present") for one in report.present]
+        states = [(artifact_id, "added") for artifact_id in report.added]
+        states += [(artifact_id, "present") for artifact_id in report.present]
         write_records(
-            [{"artifact_id": one, "state": state} for one, state in states],
+            [{"artifact_id": artifact_id, "state": state} for artifact_id, state in states],
             ARTIFACTS,
             output_format,
         )
@@ -138,8 +141,8 @@ def import_(session: Session, source: Path, max_file_bytes: int, output_format: 
 
 
 def _active(lake: Lake, artifact_type: str, key: str) -> str:
-    for found in lake.store.find_by_logical_key(artifact_type, key):
-        if found.status == "active":
-            return found.artifact_id
+    for artifact in lake.store.find_by_logical_key(artifact_type, key):
+        if artifact.status == "active":
+            return artifact.artifact_id
     lake.types.get(artifact_type).parse_key_of_any_version(key)
     raise NotFound(f"nothing is active as {artifact_type} {key!r}")

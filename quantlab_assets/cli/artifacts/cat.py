@@ -54,17 +54,17 @@ def cat(
     are null. In CSV, text that a spreadsheet would take for a formula gets a ' in front.
     """
     store = session.open_lake().store
-    found = store.get_artifact(store.resolve_id(artifact_id))
-    rows = found.row_count if limit is None else min(limit, found.row_count)
-    batches = _batches(store.open(found.artifact_id, verify=True, as_stored=as_stored), rows)
+    artifact = store.get_artifact(store.resolve_id(artifact_id))
+    rows = artifact.row_count if limit is None else min(limit, artifact.row_count)
+    batches = _batches(store.open(artifact.artifact_id, verify=True, as_stored=as_stored), rows)
     if output_format is Format.TABLE:
         _write_table(batches)
     elif output_format is Format.CSV:
         write_csv(batches)
     else:
         write_json_rows(_json_rows(batches), lines=output_format is Format.JSONL)
-    if rows < found.row_count:
-        say(f"{rows} of {found.row_count} rows: --limit cut the rest off")
+    if rows < artifact.row_count:
+        say(f"{rows} of {artifact.row_count} rows: --limit cut the rest off")
 
 
 def _batches(dataset: Any, rows: int) -> "Iterator[pl.DataFrame]":

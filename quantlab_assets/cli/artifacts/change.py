@@ -42,8 +42,9 @@ def tombstone(session: Session, artifact_id: str, reason: str) -> None:
     Refused while an experiment or a tag pins it.
     """
     store = session.open_lake().store
-    found = store.resolve_id(artifact_id)
-    store.tombstone(found, reason)
+    whole_id = store.resolve_id(artifact_id)
+    store.tombstone(whole_id, reason)
     say(
-        f"{short_id(found)} is tombstoned; its bytes stay until `quantlab artifacts gc` purges them"
+        f"{short_id(whole_id)} is tombstoned;"
+        " its bytes stay until `quantlab artifacts gc` purges them"
     )

@@ -52,7 +52,7 @@ TYPES: Final = (
     Column("earlier_versions", show=lambda versions: " ".join(map(str, versions)) or "-"),
     Column("origin"),
     Column("keys", show=" or ".join),
-    Column("columns", show=lambda columns: " ".join(one["name"] for one in columns)),
+    Column("columns", show=lambda columns: " ".join(column["name"] for column in columns)),
 )
 TYPE_FIELDS: Final = (
     *TYPES,
@@ -132,10 +132,10 @@ def list_artifacts(
 def get(session: Session, artifact_id: str, publications: bool, output_format: Format) -> None:
     """Show one artifact."""
     store = session.open_lake().store
-    found = store.get_artifact(store.resolve_id(artifact_id))
-    record = artifact_record(store, found)
+    artifact = store.get_artifact(store.resolve_id(artifact_id))
+    record = artifact_record(store, artifact)
     events = (
-        [_publication(one) for one in store.get_publications(found.artifact_id)]
+        [_publication(publication) for publication in store.get_publications(artifact.artifact_id)]
         if publications
         else []
     )
@@ -160,15 +160,15 @@ def get(session: Session, artifact_id: str, publications: bool, output_format: F
 def find(session: Session, artifact_type: str, key: str, output_format: Format) -> None:
     """Show every artifact ever published under a key: the active first, then the newest."""
     lake = session.open_lake()
-    found = lake.store.find_by_logical_key(artifact_type, key)
-    if not found:
+    artifacts = lake.store.find_by_logical_key(artifact_type, key)
+    if not artifacts:
         lake.types.get(artifact_type).parse_key_of_any_version(key)
         raise NotFound(
             f"nothing was published as {artifact_type} {shortened(key)};"
             f" `quantlab artifacts list --type {artifact_type}` shows what was"
         )
     write_records(
-        artifact_records(lake.store, found),
+        artifact_records(lake.store, artifacts),
         LISTED if output_format is Format.TABLE else FIELDS,
         output_format,
     )
@@ -196,24 +196,24 @@ def types(session: Session, output_format: Format) -> None:
 def _types(lake: Lake) -> list[dict[str, Any]]:
     from quantlab_assets.domain.artifacts.seed_types import SEED_TYPES
 
-    seeds = {one.name for one in SEED_TYPES}
+    seeds = {artifact_type.name for artifact_type in SEED_TYPES}
     return [
         {
-            "artifact_type": one.name,
-            "schema_version": one.schema_version,
-            "earlier_versions": [earlier.schema_version for earlier in one.versions[1:]],
-            "origin": "seed" if one.name in seeds else "user",
-            "keys": list(one.keys),
+            "artifact_type": artifact_type.name,
+            "schema_version": artifact_type.schema_version,
+            "earlier_versions": [earlier.schema_version for earlier in artifact_type.versions[1:]],
+            "origin": "seed" if artifact_type.name in seeds else "user",
+            "keys": list(artifact_type.keys),
             "columns": [
                 {"name": field.name, "type": str(field.type), "nullable": field.nullable}
-                for field in one.schema
+                for field in artifact_type.schema
             ],
-            "sort_keys": list(one.sort_keys),
-            "time_column": one.time_column,
-            "keeps_many": one.keeps_many,
-            "description": one.description,
+            "sort_keys": list(artifact_type.sort_keys),
+            "time_column": artifact_type.time_column,
+            "keeps_many": artifact_type.keeps_many,
+            "description": artifact_type.description,
         }
-        for one in lake.types
+        for artifact_type in lake.types
     ]
 
 

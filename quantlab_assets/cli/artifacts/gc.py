@@ -85,7 +85,7 @@ def gc(
         empty_trash_after=empty_trash_after,
         force=force,
     )
-    files = [asdict(one) for one in report.files]
+    files = [asdict(file) for file in report.files]
     if output_format is Format.JSON:
         write_document(asdict(report) | {"bytes": report.bytes}, output_format)
     elif files or output_format is not Format.TABLE:
@@ -93,7 +93,7 @@ def gc(
     done = "would be taken" if report.dry_run else "taken"
     say(f"{plural(len(files), 'file')} {done}, {size(report.bytes)}")
     if report.purged:
-        ids = ", ".join(short_id(one) for one in report.purged)
+        ids = ", ".join(short_id(artifact_id) for artifact_id in report.purged)
         say(f"{'To purge' if report.dry_run else 'Purged'}: {ids}")
     if report.too_young:
         say(f"{plural(report.too_young, 'file')} too young to take")

@@ -60,13 +60,13 @@ def lineage(
     Programs get the whole graph as JSON; CSV and JSON lines have its edges.
     """
     store = session.open_lake().store
-    found = store.get_lineage(
+    graph = store.get_lineage(
         store.resolve_id(artifact_id), depth=depth, all_publications=all_publications
     )
     below: dict[str, list[str]] = {}
-    for edge in found.edges:
+    for edge in graph.edges:
         below.setdefault(edge.artifact_id, []).append(edge.input_id)
-    _write(store, found, below, output_format)
+    _write(store, graph, below, output_format)
 
 
 @quantlab_command(
@@ -85,41 +85,41 @@ def downstream(
 ) -> None:
     """Show what was made from an artifact, by any publication."""
     store = session.open_lake().store
-    found = store.get_downstream(store.resolve_id(artifact_id), depth=depth)
+    graph = store.get_downstream(store.resolve_id(artifact_id), depth=depth)
     below: dict[str, list[str]] = {}
-    for edge in found.edges:
+    for edge in graph.edges:
         below.setdefault(edge.input_id, []).append(edge.artifact_id)
-    _write(store, found, below, output_format)
+    _write(store, graph, below, output_format)
 
 
 def _write(
     store: "ParquetStore",
-    found: "Lineage",
+    graph: "Lineage",
     below: Mapping[str, Sequence[str]],
     output_format: Format,
 ) -> None:
-    record = lineage_record(store, found)
+    record = lineage_record(store, graph)
     if output_format is Format.JSON:
         write_document(record, output_format)
     elif output_format is Format.TABLE:
-        console().print(_tree(found, below))
-        files = len({edge.source.sha256 for edge in found.sources})
-        say(f"{plural(len(found.artifacts) - 1, 'artifact')}, {plural(files, 'raw file')}")
+        console().print(_tree(graph, below))
+        files = len({edge.source.sha256 for edge in graph.sources})
+        say(f"{plural(len(graph.artifacts) - 1, 'artifact')}, {plural(files, 'raw file')}")
     else:
         write_records(record["edges"], EDGES, output_format)
 
 
-def _tree(found: "Lineage", below: Mapping[str, Sequence[str]]) -> "Tree":
+def _tree(graph: "Lineage", below: Mapping[str, Sequence[str]]) -> "Tree":
     """Each artifact spread out where it is met first: the graph is no tree, and may be large."""
     from rich.text import Text
     from rich.tree import Tree
 
     sources: dict[str, list[SourceFile]] = {}
-    for edge in found.sources:
+    for edge in graph.sources:
         sources.setdefault(edge.artifact_id, []).append(edge.source)
     root = Tree(Text(""))
     spread: set[str] = set()
-    pending: list[tuple[str | SourceFile, Tree]] = [(found.root, root)]
+    pending: list[tuple[str | SourceFile, Tree]] = [(graph.root, root)]
     while pending:
         node, parent = pending.pop()
         if not isinstance(node, str):
@@ -127,7 +127,7 @@ def _tree(found: "Lineage", below: Mapping[str, Sequence[str]]) -> "Tree":
             raw = f"raw file {node.name} ({node.kind}, {size(node.size)}, {hashed})"
             parent.add(Text(printable(raw)))
             continue
-        text = _described(found.artifacts[node])
+        text = _described(graph.artifacts[node])
         under: list[str | SourceFile] = [*dict.fromkeys(below.get(node, ()))]
         under += sources.get(node, ())
         if node in spread:
@@ -135,7 +135,7 @@ def _tree(found: "Lineage", below: Mapping[str, Sequence[str]]) -> "Tree":
             continue
         spread.add(node)
         branch = parent.add(Text(text))
-        pending += [(one, branch) for one in reversed(under)]
+        pending += [(child, branch) for child in reversed(under)]
     return root.children[0]
 
 

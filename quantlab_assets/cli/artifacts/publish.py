@@ -158,7 +158,9 @@ def publish_file(
         raise ValidationFailed(f"{shortened(data)}: give a file that ends in .csv or .parquet")
     if not data.is_file():
         raise NotFound(f"there is no file {shortened(data)}")
-    made_from = tuple(LineageInput(artifact_id=lake.store.resolve_id(one)) for one in inputs)
+    made_from = tuple(
+        LineageInput(artifact_id=lake.store.resolve_id(input_id)) for input_id in inputs
+    )
     before = data.stat()
     with data.open("rb") as file:
         data_hash = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -82,9 +82,9 @@ def artifact_record(store: "ParquetStore", artifact: Artifact) -> dict[str, Any]
     }
 
 
-def artifact_records(store: "ParquetStore", found: Iterable[Artifact]) -> list[dict[str, Any]]:
+def artifact_records(store: "ParquetStore", artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
     """Several artifacts in the order given."""
-    return [artifact_record(store, artifact) for artifact in found]
+    return [artifact_record(store, artifact) for artifact in artifacts]
 
 
 def lineage_record(store: "ParquetStore", lineage: Lineage) -> dict[str, Any]:

@@ -70,10 +70,10 @@ def verify(
     if output_format is Format.JSON:
         write_document(_audit_record(report, repairs), output_format)
     elif report.problems or output_format is not Format.TABLE:
-        write_records([asdict(one) for one in report.problems], PROBLEMS, output_format)
-    for one in repairs:
-        where = f"moved to {one.moved_to}" if one.moved_to else "written again"
-        say(f"{one.path}: {where} ({one.reason})")
+        write_records([asdict(problem) for problem in report.problems], PROBLEMS, output_format)
+    for repaired in repairs:
+        where = f"moved to {repaired.moved_to}" if repaired.moved_to else "written again"
+        say(f"{repaired.path}: {where} ({repaired.reason})")
     hashed = f"{plural(report.files_hashed, 'file')} hashed ({size(report.bytes_hashed)})"
     say(f"{plural(report.artifacts, 'artifact')}, {hashed}, {report.purged} purged")
     if report.unreferenced:
@@ -88,4 +88,4 @@ def verify(
 
 
 def _audit_record(report: "AuditReport", repairs: "tuple[Repair, ...]") -> dict[str, Any]:
-    return {"ok": report.ok, **asdict(report), "repairs": [asdict(one) for one in repairs]}
+    return {"ok": report.ok, **asdict(report), "repairs": [asdict(repair) for repair in repairs]}

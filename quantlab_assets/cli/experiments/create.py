@@ -135,7 +135,11 @@ def find_strategy(lake: "Lake", named: str) -> "Strategy":
 def _ids(lake: "Lake", given: str, everything: Any) -> Literal["all", "auto"] | list[str]:
     if given == everything:
         return everything  # type: ignore[no-any-return]
-    return [lake.store.resolve_id(one.strip()) for one in given.split(",") if one.strip()]
+    return [
+        lake.store.resolve_id(artifact_id.strip())
+        for artifact_id in given.split(",")
+        if artifact_id.strip()
+    ]
 
 
 def _params(given: tuple[str, ...]) -> dict[str, Any]:

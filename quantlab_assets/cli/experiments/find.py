@@ -65,8 +65,8 @@ def list_experiments(
         parent_id=None if parent is None else experiments.resolve_id(parent),
         stale=stale,
     )
-    found = experiments.list(where, limit=limit)
-    write_records([listed_record(record) for record in found], LISTED, output_format)
+    records = experiments.list(where, limit=limit)
+    write_records([listed_record(record) for record in records], LISTED, output_format)
 
 
 @quantlab_command(
@@ -116,13 +116,17 @@ def get(session: Session, experiment_id: str, output_format: Format) -> None:
 def find_by_inputs(session: Session, artifacts: str, match: str, output_format: Format) -> None:
     """List the experiments that froze any, or all, of some artifacts."""
     lake = session.open_lake()
-    wanted = [lake.store.resolve_id(one.strip()) for one in artifacts.split(",") if one.strip()]
+    wanted = [
+        lake.store.resolve_id(artifact_id.strip())
+        for artifact_id in artifacts.split(",")
+        if artifact_id.strip()
+    ]
     if not wanted:
         raise click.BadParameter("name an artifact", param_hint="--artifacts")
-    found = lake.experiments.find_by_input_artifacts(
+    records = lake.experiments.find_by_input_artifacts(
         wanted, match="all" if match == "all" else "any"
     )
-    write_records([listed_record(record) for record in found], LISTED, output_format)
+    write_records([listed_record(record) for record in records], LISTED, output_format)
 
 
 @quantlab_command("project", examples="quantlab experiments project")

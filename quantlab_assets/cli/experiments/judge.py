@@ -55,22 +55,22 @@ def reproduce(session: Session, experiment_id: str, output_format: Format) -> in
     """
     experiments = session.open_lake().experiments
     with console(stderr=True).status("computing it again"):
-        found = experiments.reproduce(experiment_id)
-    difference = found.difference
+        reproduction = experiments.reproduce(experiment_id)
+    difference = reproduction.difference
     shown: dict[str, Any] = {
-        "experiment_id": found.experiment_id,
-        "verdict": found.verdict,
-        "message": found.message,
-        "notes": found.notes,
+        "experiment_id": reproduction.experiment_id,
+        "verdict": reproduction.verdict,
+        "message": reproduction.message,
+        "notes": reproduction.notes,
         "parts": [
             {
-                "part": one.part,
-                "artifact_id": one.artifact_id,
-                "identical": one.identical,
-                "recorded": one.recorded,
-                "reproduced": one.reproduced,
+                "part": part.part,
+                "artifact_id": part.artifact_id,
+                "identical": part.identical,
+                "recorded": part.recorded,
+                "reproduced": part.reproduced,
             }
-            for one in found.parts
+            for part in reproduction.parts
         ],
         "difference": None
         if difference is None
@@ -83,11 +83,11 @@ def reproduce(session: Session, experiment_id: str, output_format: Format) -> in
             "recorded_rows": difference.recorded_rows,
             "reproduced_rows": difference.reproduced_rows,
         },
-        "missing_inputs": found.missing_inputs,
-        "corrupt_inputs": found.corrupt_inputs,
+        "missing_inputs": reproduction.missing_inputs,
+        "corrupt_inputs": reproduction.corrupt_inputs,
     }
     write_record(shown, REPRODUCED, output_format)
-    return found.exit_code
+    return reproduction.exit_code
 
 
 @quantlab_command(
@@ -117,7 +117,7 @@ def check_lookahead(
     """
     experiments = session.open_lake().experiments
     with console(stderr=True).status("replacing the future"):
-        found = experiments.check_lookahead(experiment_id, samples=samples)
+        check = experiments.check_lookahead(experiment_id, samples=samples)
     leaks = [
         {
             "alert_id": leak.alert_id,
@@ -128,32 +128,32 @@ def check_lookahead(
             "before": leak.before,
             "after": leak.after,
         }
-        for leak in found.leaks
+        for leak in check.leaks
     ]
     if output_format in (Format.CSV, Format.JSONL):
         write_records(leaks, LEAKS, output_format)
     elif output_format is Format.JSON:
         write_document(
             {
-                "experiment_id": found.experiment_id,
-                "clean": found.clean,
-                "trades": found.trades,
-                "decisions": found.decisions,
-                "simulations": found.simulations,
+                "experiment_id": check.experiment_id,
+                "clean": check.clean,
+                "trades": check.trades,
+                "decisions": check.decisions,
+                "simulations": check.simulations,
                 "leaks": leaks,
-                "covered": found.covered,
-                "not_covered": found.not_covered,
+                "covered": check.covered,
+                "not_covered": check.not_covered,
             },
             output_format,
         )
     else:
-        checked = ", ".join(f"{count} {kind}" for kind, count in found.decisions.items())
-        click.echo(f"{found.experiment_id}: {'CLEAN' if found.clean else 'LOOK-AHEAD'}")
+        checked = ", ".join(f"{count} {kind}" for kind, count in check.decisions.items())
+        click.echo(f"{check.experiment_id}: {'CLEAN' if check.clean else 'LOOK-AHEAD'}")
         click.echo(
-            f"checked {checked or 'nothing'} of {plural(found.trades, 'trade')},"
-            f" in {found.simulations} altered futures"
+            f"checked {checked or 'nothing'} of {plural(check.trades, 'trade')},"
+            f" in {check.simulations} altered futures"
         )
-        for title, lines in (("Covered:", found.covered), ("Not covered:", found.not_covered)):
+        for title, lines in (("Covered:", check.covered), ("Not covered:", check.not_covered)):
             click.echo(title)
             for line in lines:
                 click.echo(f"  - {line}")
@@ -161,4 +161,4 @@ def check_lookahead(
             write_records(leaks[:LEAKS_SHOWN], LEAKS, output_format)
     if len(leaks) > LEAKS_SHOWN and output_format is Format.TABLE:
         say(f"and {len(leaks) - LEAKS_SHOWN} more; see them all with --format csv")
-    return 0 if found.clean else 1
+    return 0 if check.clean else 1

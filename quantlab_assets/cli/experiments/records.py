@@ -33,7 +33,9 @@ LISTED: Final = (
 )
 SHOWN: Final = (
     *LISTED[:4],
-    Column("superseded", show=lambda held: f"{len(held.value)} inputs" if held.value else "none"),
+    Column(
+        "superseded", show=lambda inputs: f"{len(inputs.value)} inputs" if inputs.value else "none"
+    ),
     *LISTED[4:],
     Column("started_at", show=moment),
     Column("strategy", show=to_json),

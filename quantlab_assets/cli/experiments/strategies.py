@@ -57,8 +57,8 @@ def add(session: Session, name: str, file: str, output_format: Format) -> None:
 @pass_session
 def list_strategies(session: Session, output_format: Format) -> None:
     """List the strategies by name."""
-    found = session.open_lake().experiments.strategies()
-    write_records([_record(one) for one in found], FIELDS, output_format)
+    strategies = session.open_lake().experiments.strategies()
+    write_records([_record(named) for named in strategies], FIELDS, output_format)
 
 
 @quantlab_command(
@@ -73,22 +73,22 @@ def list_strategies(session: Session, output_format: Format) -> None:
 @pass_session
 def show(session: Session, name: str, output_format: Format) -> None:
     """Show a strategy. As JSON it is what `add` and `create` take."""
-    found = session.open_lake().experiments.strategy(name)
+    named = session.open_lake().experiments.strategy(name)
     if output_format in (Format.JSON, Format.JSONL):
-        plain = Verbatim(found.strategy.model_dump(mode="json", exclude_none=True))
+        plain = Verbatim(named.strategy.model_dump(mode="json", exclude_none=True))
         write_document(plain, output_format)  # type: ignore[arg-type]
     else:
-        _write(found, output_format)
+        _write(named, output_format)
 
 
-def _write(one: "NamedStrategy", output_format: Format) -> None:
-    write_record(_record(one), FIELDS, output_format)
+def _write(named: "NamedStrategy", output_format: Format) -> None:
+    write_record(_record(named), FIELDS, output_format)
 
 
-def _record(one: "NamedStrategy") -> dict[str, Any]:
+def _record(named: "NamedStrategy") -> dict[str, Any]:
     return {
-        "name": one.name,
-        "strategy": Verbatim(one.strategy.model_dump(mode="json", exclude_none=True)),
-        "artifact_id": one.artifact.artifact_id,
-        "created_at": one.artifact.created_at,
+        "name": named.name,
+        "strategy": Verbatim(named.strategy.model_dump(mode="json", exclude_none=True)),
+        "artifact_id": named.artifact.artifact_id,
+        "created_at": named.artifact.created_at,
     }

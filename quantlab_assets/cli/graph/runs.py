@@ -67,7 +67,7 @@ class Graph:
         """What a run's materialisations say in numbers, asset by asset and day by day."""
         import dagster as dg
 
-        found = []
+        figures = []
         for entry in self._instance.all_logs(
             run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ):
@@ -81,8 +81,8 @@ class Graph:
                 if isinstance(value, dg.IntMetadataValue) and value.value is not None
             }
             asset = event.asset_key.to_user_string()
-            found.append(PartitionFigures(asset, event.partition or "", numbers))
-        return found
+            figures.append(PartitionFigures(asset, event.partition or "", numbers))
+        return figures
 
     def materialize(
         self,

@@ -68,19 +68,19 @@ def export_dataset(session: Session, buckets: int, out: Path | None, output_form
     from quantlab_assets.handlers.slices.dataset import export_dataset as export
 
     with progress_bar("slices") as progress:
-        found = export(lake.store, session.candle_dataset(folder), buckets, progress)
-    content = found.content
+        exported = export(lake.store, session.candle_dataset(folder), buckets, progress)
+    content = exported.content
     record = {
         "folder": content.folder,
-        "built": found.built,
+        "built": exported.built,
         "buckets": content.recipe.buckets,
-        "slices": found.slices,
-        "tokens": found.tokens,
+        "slices": exported.slices,
+        "tokens": exported.tokens,
         "rows": content.rows,
         "files": len(content.files),
         "bytes": sum(content.files.values()),
     }
-    if not found.built:
+    if not exported.built:
         say("nothing has changed since it was built")
     write_record(record, _FIELDS, output_format)
 

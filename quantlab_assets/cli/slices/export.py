@@ -72,12 +72,12 @@ def export(session: Session, first: date | None, last: date | None, output_forma
                 run = graph.materialize([SLICES], days=(begin, end))
                 records += [
                     {
-                        "day": date.fromisoformat(one.partition),
-                        "new": one.numbers["new_artifacts"],
-                        "reused": one.numbers["deduped_artifacts"],
-                        **{name: one.numbers[name] for name in _COUNTS},
+                        "day": date.fromisoformat(figures.partition),
+                        "new": figures.numbers["new_artifacts"],
+                        "reused": figures.numbers["deduped_artifacts"],
+                        **{name: figures.numbers[name] for name in _COUNTS},
                     }
-                    for one in graph.figures(run)
+                    for figures in graph.figures(run)
                 ]
     records.sort(key=lambda record: record["day"])
     columns = [Column("day"), *(Column(name, right=True) for name in ("new", "reused", *_COUNTS))]

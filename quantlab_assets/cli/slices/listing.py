@@ -98,10 +98,10 @@ def list_slices(
         interval_s=None if interval is None else INTERVALS[interval],
         superseded=superseded,
     )
-    found = find(store, where)
-    shown = found if limit is None else found[:limit]
-    if len(shown) < len(found):
-        say(f"{len(shown):,} of {plural(len(found), 'slice')}; raise --limit to see more")
-    if not found:
+    slices = find(store, where)
+    shown = slices if limit is None else slices[:limit]
+    if len(shown) < len(slices):
+        say(f"{len(shown):,} of {plural(len(slices), 'slice')}; raise --limit to see more")
+    if not slices:
         say("no slices match; make them with: quantlab slices export")
-    write_records([asdict(one) for one in shown], _COLUMNS, output_format)
+    write_records([asdict(row) for row in shown], _COLUMNS, output_format)

@@ -72,14 +72,17 @@ def plan(session: Session, first: date | None, last: date | None, output_format:
             lake.measures.slice_window,
             lake.measures.grading,
         )
-        for done, found in enumerate(planned):
+        for done, windows in enumerate(planned):
             progress(done + 1, len(days))
             records += [
-                {**asdict(one), "coverage": one.rows / one.expected if one.expected else None}
-                for one in found
+                {
+                    **asdict(window),
+                    "coverage": window.rows / window.expected if window.expected else None,
+                }
+                for window in windows
             ]
     write_records(records, _COLUMNS, output_format)
     counts = Counter(str(record["outcome"]) for record in records)
     if counts:
-        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-        say(f"{plural(len(records), 'window')} on {plural(len(days), 'day')}: {told}")
+        outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+        say(f"{plural(len(records), 'window')} on {plural(len(days), 'day')}: {outcomes}")

@@ -35,8 +35,8 @@ FINDINGS: Final = (Column("level"), Column("what"), Column("do"))
 def du(session: Session, output_format: Format) -> None:
     """Show what the lake takes on the disk: artifacts by type and status, and everything else."""
     parts = session.upkeep.disk_use()
-    write_records([asdict(one) for one in parts], USE, output_format)
-    say(f"{size(sum(one.bytes for one in parts))} in all")
+    write_records([asdict(part) for part in parts], USE, output_format)
+    say(f"{size(sum(part.bytes for part in parts))} in all")
 
 
 @quantlab_command(
@@ -54,8 +54,8 @@ def doctor(session: Session, output_format: Format) -> int:
     Ends with exit code 1 if something must be done. `quantlab artifacts verify` checks the data.
     """
     findings = session.upkeep.diagnose()
-    write_records([asdict(one) for one in findings], FINDINGS, output_format)
-    errors = sum(one.level == "error" for one in findings)
-    warnings = sum(one.level == "warning" for one in findings)
+    write_records([asdict(finding) for finding in findings], FINDINGS, output_format)
+    errors = sum(finding.level == "error" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
     say(f"{plural(errors, 'error')}, {plural(warnings, 'warning')}")
     return 1 if errors else 0

@@ -42,13 +42,13 @@ FACT_COLUMNS = (Column("section"), Column("name"), Column("value"))
 @pass_session
 def status(session: Session, output_format: Format) -> None:
     """Show what the lake holds: artifacts, experiments, inboxes, disk use."""
-    found = _status(session)
+    report = _status(session)
     if output_format is Format.TABLE:
-        _print(found)
+        _print(report)
     elif output_format is Format.JSON:
-        write_document(found, output_format)
+        write_document(report, output_format)
     else:
-        write_records(list(_facts(found)), FACT_COLUMNS, output_format)
+        write_records(list(_facts(report)), FACT_COLUMNS, output_format)
 
 
 def _status(session: Session) -> dict[str, Any]:
@@ -105,41 +105,41 @@ def _file_sizes(folder: Path) -> Iterator[int]:
                 continue
 
 
-def _facts(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _facts(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The status as flat records, for CSV and JSON lines."""
-    yield {"section": "lake", "name": "path", "value": str(found["lake"])}
-    yield {"section": "lake", "name": "newest_alert_day", "value": found["newest_alert_day"]}
-    for count in found["artifacts"]:
+    yield {"section": "lake", "name": "path", "value": str(report["lake"])}
+    yield {"section": "lake", "name": "newest_alert_day", "value": report["newest_alert_day"]}
+    for count in report["artifacts"]:
         name = f"{count['artifact_type']}/{count['status']}"
         yield {"section": "artifacts", "name": name, "value": count["artifacts"]}
-    for name, count in found["experiments"].items():
+    for name, count in report["experiments"].items():
         yield {"section": "experiments", "name": name, "value": count}
-    for name, inbox in found["inboxes"].items():
+    for name, inbox in report["inboxes"].items():
         yield {"section": "inboxes", "name": name, "value": inbox["files"]}
-    if found["candle_database"] is not None:
-        yield {"section": "candles", "name": "database", "value": found["candle_database"]}
-    for name, count in found["disk"].items():
+    if report["candle_database"] is not None:
+        yield {"section": "candles", "name": "database", "value": report["candle_database"]}
+    for name, count in report["disk"].items():
         yield {"section": "disk", "name": name, "value": count}
 
 
-def _print(found: Mapping[str, Any]) -> None:
+def _print(report: Mapping[str, Any]) -> None:
     target = console()
-    lines = [f"Lake  {found['lake']}"]
-    if not found["exists"]:
+    lines = [f"Lake  {report['lake']}"]
+    if not report["exists"]:
         lines.append(
             "      not there yet: `quantlab init` makes it, `quantlab demo` shows a full one"
         )
-    lines.append(f"Calls up to  {found['newest_alert_day'] or 'none yet'}")
-    experiments = [f"{count} {status}" for status, count in found["experiments"].items()]
+    lines.append(f"Calls up to  {report['newest_alert_day'] or 'none yet'}")
+    experiments = [f"{count} {status}" for status, count in report["experiments"].items()]
     lines.append(f"Experiments  {', '.join(experiments) or 'none yet'}")
-    for name, inbox in found["inboxes"].items():
+    for name, inbox in report["inboxes"].items():
         files = plural(inbox["files"], "file")
         lines.append(f"Inbox  {inbox['path']}: {files}, {size(inbox['bytes'])} ({name})")
-    if found["candle_database"] is not None:
-        lines.append(f"Candles  {found['candle_database']}")
-    disk = [f"{name} {size(count)}" for name, count in found["disk"].items()]
+    if report["candle_database"] is not None:
+        lines.append(f"Candles  {report['candle_database']}")
+    disk = [f"{name} {size(count)}" for name, count in report["disk"].items()]
     lines.append(f"On disk  {', '.join(disk)}")
     for line in lines:
         target.print(printable(line), markup=False, soft_wrap=True)
-    if found["artifacts"]:
-        write_table(found["artifacts"], ARTIFACT_COLUMNS, target)
+    if report["artifacts"]:
+        write_table(report["artifacts"], ARTIFACT_COLUMNS, target)

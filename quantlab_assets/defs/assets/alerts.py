@@ -1,4 +1,9 @@
-"""Alerts, their events and what was refused, from the messages of a day."""
+"""Alerts, their events and what was refused, from the messages of a day.
+
+Here is in which batches days are extracted, and what happens to the others when a day fails. What
+makes a message an alert is in `domain.telegram.alerts`; what a day publishes of it, in
+`handlers.ingest.alerts`.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

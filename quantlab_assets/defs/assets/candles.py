@@ -1,4 +1,8 @@
-"""Candle slices around the calls of a day."""
+"""Candle slices around the calls of a day, and the candle files they come from.
+
+Which source is asked stands in `lake.sources`, how far slices reach and how they are graded in
+`lake.measures`; the cutting itself is in `handlers.slices.export`.
+"""
 
 from datetime import date
 from typing import Any

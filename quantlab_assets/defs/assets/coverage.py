@@ -1,4 +1,8 @@
-"""How much of the time after each call the candles cover."""
+"""How much of the time after each call the candles cover: by alert, as gaps, and in sum.
+
+Analysis and sums are in `handlers.coverage.analyse`; how the heat map is drawn is in
+`defs.coverage_heat_map`.
+"""
 
 from collections.abc import Iterator
 from datetime import date, datetime

@@ -1,4 +1,8 @@
-"""Experiments: one partition an experiment id, executed by the same handler as everywhere."""
+"""Experiments: one partition an experiment id, executed by the same handler as everywhere.
+
+Here are what the graph shows of the results, and the report. Creating and judging experiments is no
+asset (`lake.experiments`); execution is in `handlers.experiments.execute`.
+"""
 
 from collections.abc import Iterator
 

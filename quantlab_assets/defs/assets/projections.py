@@ -1,4 +1,8 @@
-"""The standing research projection: a disposable DuckDB file over all active artifacts."""
+"""The standing research projection: a disposable DuckDB file over all active artifacts.
+
+Projections that somebody asks for are no assets (`cli.projections`); what the standing projection
+holds is in `handlers.projections`.
+"""
 
 import dagster as dg
 

@@ -1,4 +1,8 @@
-"""Telegram messages by day, from the exports in the inbox."""
+"""Telegram messages by day, and the exports in the inbox they come from.
+
+How exports are read is in `lake.ingestion` and its adapters, how versions of a message are united
+in `handlers.ingest.messages`; what is a call is asked in `defs.assets.alerts`.
+"""
 
 from functools import partial
 from typing import Any
