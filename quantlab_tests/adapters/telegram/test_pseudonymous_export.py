@@ -108,9 +108,23 @@ def test_nothing_stored_names_the_people_of_an_export(tmp_path: Path) -> None:
 ODD = [["Bob Secret"], {"name": "Bob Secret"}, {"user_id": 777, "x": ["Bob Secret"]}]
 
 
+def test_who_is_mentioned_in_a_poll_or_a_task_has_a_pseudonym(tmp_path: Path) -> None:
+    named = {"type": "mention", "text": "@bobsecret"}
+    rows = read(
+        tmp_path,
+        {"poll": {"question": ["who? ", named], "answers": [{"text": [named]}, named]}},
+        {"todo_list": {"title": [named], "items": [{"text": ["ask ", named]}]}},
+    ).messages
+    assert rows["text"][0] == "\n".join(
+        [f"who? @{PEOPLE.name('bobsecret')}"] + [f"@{PEOPLE.name('bobsecret')}"] * 2
+    )
+    assert "bobsecret" not in rows.write_json()
+
+
 def test_a_field_of_an_odd_type_leaks_nobody(tmp_path: Path) -> None:
     fields = ["from", "from_id", "forwarded_from", "author", "via_bot", "edited", "reactions"]
     fields += ["reply_to_message_id", "inline_bot_buttons", "text_entities", "actor", "actor_id"]
+    fields += ["poll", "todo_list", "contact_information"]
     batch = read(tmp_path, *[{field: value} for field in fields for value in ODD])
     batch_of_names = read(tmp_path, {"via_bot": "Bob Secret"}, {"author": "Bob Secret"})
     odd_mention = read(tmp_path, {"text": [{"type": ["mention"], "text": "@bobSecret"}]})

@@ -66,6 +66,16 @@ _SECONDS: Final = re.compile(r"-?[0-9]{1,11}")
 _INT64: Final = range(-(2**63), 2**63)
 _PEOPLE: Final = ("personal_chat", "saved_messages")
 """Types of chat whose name and id are a person's."""
+_UNSUPPORTED: Final = "unsupported"
+"""The type of a record of which the exporting Telegram Desktop knew nothing but the id."""
+_OTHER_TEXT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "poll": ("question", ("answers",)),
+    "todo_list": ("title", ("items", "answers", "tasks")),
+    "invoice_information": ("title", ("description",)),
+}
+"""Fields that hold text beside `text`: by field its heading, and what comes below it."""
+_OTHER_FIELDS: Final = frozenset(_OTHER_TEXT)
+_LINK_BUTTONS: Final = ("url", "web_view", "simple_web_view", "auth", "login_url")
 _MENTIONS: Final = ("mention", "mention_name")
 _EXPECTED: Final = (
     "expected Telegram Desktop's JSON export: an object with `messages` (one chat) or `chats.list` "
@@ -177,6 +187,7 @@ def read_export(
         rows.add(of, record)
         if rows.full:
             yield rows.take()
+    rows.end()
     yield rows.take()
 
 
@@ -186,6 +197,7 @@ def read_record(
     """One record by itself: one row of one of the two frames."""
     rows = _Rows(People(rules or load_rules(), None), timezone)
     rows.add(chat, record)
+    rows.end()
     return rows.take()
 
 
@@ -308,6 +320,9 @@ _Usual = TypedDict(
         "via_bot": Any,
         "reactions": msgspec.Raw,
         "inline_bot_buttons": Any,
+        "poll": Any,
+        "todo_list": Any,
+        "invoice_information": Any,
         "text": str | list[str | _Entity],
         "text_entities": list[_Entity],
     },
@@ -336,6 +351,10 @@ class _Rows:
     unreadable: list[tuple[Any, ...]] = field(default_factory=list)
     services: dict[int, set[int]] = field(default_factory=dict)
     """The service messages of each chat so far: a message answers none that comes later."""
+    times: dict[int, int] = field(default_factory=dict)
+    """The time of the newest message read of each chat, for a record that has none."""
+    timeless: list[tuple[Chat, Record | Scalar]] = field(default_factory=list)
+    """Unsupported records before the first message of their chat."""
     characters: int = 0
     kept: int = 0
     repaired: int = 0
@@ -350,15 +369,45 @@ class _Rows:
         known: Any = {}
         try:
             known, mended = _decoded(record)
+            if self._waits(chat, known):
+                self.timeless.append((chat, record))
+                return
             row = self._row(chat, known)
             self.messages.append(row)
             self.repaired += mended
             self.characters += len(row[-3]) + len(row[-2])
+            if self.timeless:
+                self._add_timeless(of=chat)
         except _RefusedError as refused:
             self._refuse(chat, record, known, refused)
         except RecursionError:
             deep = _RefusedError("unknown_shape", "brackets nest too deep for any message")
             self._refuse(chat, record, {}, deep)
+
+    def end(self) -> None:
+        """Refuse what waits for a message of its chat: there is none."""
+        waiting, self.timeless = self.timeless, []
+        why = _RefusedError("bad_date", "unsupported, and no message of its chat tells a time")
+        for chat, record in waiting:
+            self._refuse(chat, record, _decoded(record)[0], why)
+
+    def _waits(self, chat: Chat, known: Any) -> bool:
+        """Whether a record tells nothing but its id, and no message of its chat came before."""
+        return (
+            type(known) is dict
+            and known.get("type") == _UNSUPPORTED
+            and known.get("date") is None
+            and known.get("date_unixtime") is None
+            and chat.chat_id is not None
+            and _int64(known.get("id")) is not None
+            and chat.chat_id not in self.times
+        )
+
+    def _add_timeless(self, of: Chat) -> None:
+        ready = [(chat, record) for chat, record in self.timeless if chat.chat_id == of.chat_id]
+        self.timeless = [each for each in self.timeless if each[0].chat_id != of.chat_id]
+        for chat, record in ready:
+            self.add(chat, record)
 
     def take(self) -> Batch:
         messages, unreadable = _frame(self.messages, STAGED), _frame(self.unreadable, UNREADABLE)
@@ -430,7 +479,7 @@ class _Rows:
         if not isinstance(record, dict):
             raise _RefusedError("unknown_shape", "the record is not an object")
         kind = record.get("type")
-        if kind not in ("message", "service"):
+        if kind not in ("message", "service", _UNSUPPORTED):
             raise _RefusedError("unknown_shape", "type is {}, not message or service", kind)
         if chat.chat_id is None:
             raise _RefusedError("missing_id", "the chat has no id")
@@ -438,6 +487,8 @@ class _Rows:
         if message_id is None:
             raise _RefusedError("missing_id", "id is {}, not a number", record.get("id"))
         posted = _time(record, "date", "date_unixtime", self.timezone)
+        if posted is None and kind == _UNSUPPORTED:
+            posted = self.times.get(chat.chat_id)
         if posted is None:
             raise _RefusedError("bad_date", "the record has no date")
         edited = self._edited(record, posted)
@@ -452,6 +503,7 @@ class _Rows:
         author = self._name(record, "author")
         via_bot = self._name(record, "via_bot")
         reply_to = self._reply_to(record)
+        self.times[chat.chat_id] = posted
         services = self.services.setdefault(chat.chat_id, set())
         if service:
             services.add(message_id)
@@ -530,15 +582,12 @@ class _Rows:
             text = _clean("".join([part if type(part) is str else part.text for part in parts]))
         except (AttributeError, TypeError):
             text = _clean("".join(map(_text_of, parts)))
-        if len(text) > MAX_TEXT:
-            raise _RefusedError(
-                "oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}"
-            )
         entities, odd = _entities(told or parts)
         if odd:
             self.dropped["text_entities"] += 1
             entities = _entities(parts)[0] or entities
         has_buttons = False
+        more: list[str] = []
         if "inline_bot_buttons" in record:
             buttons = record["inline_bot_buttons"]
             cells = _cells(buttons)
@@ -546,7 +595,34 @@ class _Rows:
             if buttons and not cells:
                 self.dropped["inline_bot_buttons"] += 1
             entities += _links(cells)
+            more = _copied(cells)
+        if not _OTHER_FIELDS.isdisjoint(record):
+            for name in sorted(_OTHER_FIELDS & record.keys()):
+                more += self._lines(name, record[name], entities)
+        if more:
+            text = "\n".join([text, *more] if text else more)
+        if len(text) > MAX_TEXT:
+            raise _RefusedError(
+                "oversized_text", f"text has {len(text)} characters, over {MAX_TEXT}"
+            )
         return text, compact_json(entities) if entities else "[]", has_buttons
+
+    def _lines(self, name: str, value: Any, entities: list[Any]) -> list[str]:
+        """The lines of a field that holds text beside `text`; its links join the entities."""
+        if not isinstance(value, dict):
+            self.dropped[name] += value is not None
+            return []
+        heading, below = _OTHER_TEXT[name]
+        told = [value.get(heading)]
+        for each in map(value.get, below):
+            told += each if isinstance(each, list) else [each]
+        lines: list[str] = []
+        for item in self._parts(told):
+            inner = item.get("text") if isinstance(item, dict) else item
+            parts = self._parts(inner if isinstance(inner, list) else [inner])
+            entities += _entities(parts)[0]
+            lines.append(_clean("".join(filter(None, map(_text_or_nothing, parts)))))
+        return [line for line in lines if line]
 
 
 def _decoded(record: Record | Scalar) -> tuple[Any, bool]:
@@ -651,6 +727,11 @@ def _text_of(part: Any) -> str:
     return text
 
 
+def _text_or_nothing(part: Any) -> str | None:
+    text = part.get("text") if type(part) is dict else part
+    return text if type(text) is str else None
+
+
 def _entities(parts: Any) -> tuple[list[Any], bool]:
     """The parts that are more than text, and whether any of them was none, or not all of one."""
     if not isinstance(parts, list):
@@ -684,13 +765,23 @@ def _cells(buttons: Any) -> list[dict[str, Any]]:
 
 
 def _links(cells: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Buttons that open a link; others, of whatever shape, are of no interest."""
+    """Buttons that open a link, also one in a window of Telegram's own; of the others `_copied`
+    reads some, and the rest, of whatever shape, are of no interest."""
     return [
         {"type": "button", "text": cell["text"], "href": cell["data"]}
         for cell in cells
-        if cell.get("type") == "url"
+        if cell.get("type") in _LINK_BUTTONS
         and isinstance(cell.get("text"), str)
         and isinstance(cell.get("data"), str)
+    ]
+
+
+def _copied(cells: list[dict[str, Any]]) -> list[str]:
+    """What buttons copy when they are pressed: text that the message brings."""
+    return [
+        _clean(cell["data"])
+        for cell in cells
+        if cell.get("type") == "copy_text" and isinstance(cell.get("data"), str)
     ]
 
 

@@ -147,6 +147,100 @@ class TestMessages:
         assert read(path)[0]["chat_id"].to_list() == [43]
 
 
+class TestOtherText:
+    """What a message says elsewhere than in its text is read like its text."""
+
+    @pytest.mark.parametrize(
+        ("fields", "text"),
+        [
+            (
+                {"poll": {"question": "A?", "answers": [{"text": "yes"}, {"text": "no"}]}},
+                "A?\nyes\nno",
+            ),
+            ({"poll": {"question": ["A ", {"type": "bold", "text": "b"}], "answers": 5}}, "A b"),
+            ({"poll": {"question": None, "answers": [{"text": ["x", {"text": "y"}]}, 5]}}, "xy"),
+            ({"todo_list": {"title": "Buy", "items": [{"id": 1, "text": "x"}]}}, "Buy\nx"),
+            ({"todo_list": {"title": "Buy", "answers": ["x", {"text": "y"}]}}, "Buy\nx\ny"),
+            ({"todo_list": {"tasks": [{"text": "y"}]}}, "y"),
+            (
+                {"invoice_information": {"title": "Pass", "description": "d", "amount": 5}},
+                "Pass\nd",
+            ),
+            ({"inline_bot_buttons": [[{"type": "copy_text", "text": "CA", "data": "x"}]]}, "x"),
+        ],
+        ids=str,
+    )
+    def test_it_stands_below_the_text(
+        self, tmp_path: Path, fields: dict[str, Any], text: str
+    ) -> None:
+        assert message(tmp_path, **fields)["text"] == f"gm\n{text}"
+        assert message(tmp_path, text="", **fields)["text"] == text
+
+    def test_a_link_in_a_task_is_a_link(self, tmp_path: Path) -> None:
+        link = {"type": "text_link", "text": "this", "href": "https://a.example"}
+        row = message(tmp_path, todo_list={"title": "Buy", "items": [{"text": ["see ", link]}]})
+        assert json.loads(row["entities_json"]) == [link]
+
+    @pytest.mark.parametrize("kind", ["url", "web_view", "simple_web_view", "auth", "login_url"])
+    def test_a_button_that_opens_a_link(self, tmp_path: Path, kind: str) -> None:
+        button = {"type": kind, "text": "Buy", "data": "https://a.example"}
+        row = message(tmp_path, inline_bot_buttons=[[button]])
+        assert json.loads(row["entities_json"])[0]["href"] == "https://a.example"
+
+    @pytest.mark.parametrize("kind", ["callback", "switch_inline", {}, None])
+    def test_what_a_button_tells_only_its_bot_is_no_text(self, tmp_path: Path, kind: Any) -> None:
+        row = message(tmp_path, inline_bot_buttons=[[{"type": kind, "text": "x", "data": "y"}]])
+        assert (row["text"], row["entities_json"], row["has_buttons"]) == ("gm", "[]", True)
+
+    @pytest.mark.parametrize("name", ["poll", "todo_list", "invoice_information"])
+    def test_of_an_odd_shape_it_costs_nothing(self, tmp_path: Path, name: str) -> None:
+        [batch] = read_export(export(tmp_path / "result.json", PLAIN | {name: ["x"]}))
+        assert (batch.messages["text"].to_list(), batch.dropped) == (["gm"], {name: 1})
+
+
+class TestUnsupported:
+    """A message that the exporting Telegram Desktop could not read is one without text."""
+
+    def test_it_has_the_time_of_the_message_before_else_of_the_first(self, tmp_path: Path) -> None:
+        records: list[dict[str, Any]] = [
+            {"id": 1, "type": "unsupported"},
+            {"id": 2, "type": "unsupported", "from": "Ann"},
+            PLAIN,
+            PLAIN | {"id": 8, "date_unixtime": "1762514999"},
+            {"id": 9, "type": "unsupported"},
+            {"id": 10, "type": "unsupported", "date_unixtime": "1762515000"},
+        ]
+        messages, unreadable = read(export(tmp_path / "result.json", *records))
+        assert unreadable.is_empty()
+        seconds = messages.select("message_id", pl.col("ts_utc").dt.epoch("s")).rows()
+        first, second = 1762514985, 1762514999
+        assert sorted(seconds) == [
+            (1, first),
+            (2, first),
+            (7, first),
+            (8, second),
+            (9, second),
+            (10, 1762515000),
+        ]
+        by_id = messages.sort("message_id")
+        assert by_id["text"].to_list() == ["", "", "gm", "gm", "", ""]
+        assert not by_id["is_service"].any()
+
+    def test_where_no_message_tells_a_time_it_is_quarantined(self, tmp_path: Path) -> None:
+        chats = [
+            {"id": 1, "messages": [{"id": 1, "type": "unsupported"}]},
+            {"id": 2, "messages": [{"id": 1, "type": "unsupported"}, PLAIN]},
+        ]
+        path = tmp_path / "result.json"
+        path.write_text(json.dumps({"chats": {"list": chats}}))
+        messages, unreadable = read(path)
+        assert messages.select("chat_id", "message_id").sort("message_id").rows() == [
+            (2, 1),
+            (2, 7),
+        ]
+        assert unreadable.select("chat_id", "error_code").rows() == [(1, "bad_date")]
+
+
 class TestSideFields:
     """What a message can do without never costs it: a value that none has is dropped, counted."""
 
@@ -274,7 +368,7 @@ class TestRefusedRecords:
     @pytest.mark.parametrize(
         "fields",
         [
-            {"type": "unsupported"},
+            {"type": "unknown"},
             {"type": ...},
             {"type": ["message"]},
             {"text": None},

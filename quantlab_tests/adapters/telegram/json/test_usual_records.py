@@ -31,6 +31,8 @@ records = st.fixed_dictionaries(
         "text_entities": st.lists(entities, max_size=4) | anything,
         "reply_to_message_id": st.integers(1, 9) | anything,
         "edited_unixtime": st.sampled_from(["1762473601", "0", 1762473601]),
+        "poll": st.fixed_dictionaries({"question": words | parts, "answers": parts}) | anything,
+        "todo_list": st.fixed_dictionaries({"title": words | parts, "items": parts}) | anything,
         "reactions": st.recursive(anything, lambda inner: st.lists(inner, max_size=2)),
     },
 )
