@@ -7,7 +7,7 @@ file `result.toml`, of pages `messages.toml`.
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
@@ -22,6 +22,23 @@ JSON_SUFFIX: Final = ".json"
 PAGE_SUFFIXES: Final = (".html", ".htm")
 OPTIONS_SUFFIX: Final = ".toml"
 PAGES_OPTIONS: Final = "messages.toml"
+ATTACHMENTS: Final = frozenset(
+    {
+        "files",
+        "photos",
+        "video_files",
+        "voice_messages",
+        "round_video_messages",
+        "stickers",
+        "contacts",
+        "stories",
+        "profile_pictures",
+        "css",
+        "images",
+        "js",
+    }
+)
+"""The folders that Telegram Desktop keeps beside an export, for what was sent."""
 _PAGE: Final = re.compile(r"messages(\d{0,9})\.html?", re.IGNORECASE)
 
 Form = Literal["json", "html"]
@@ -64,6 +81,28 @@ def page_number(name: str) -> int | None:
     if found is None:
         return None
     return int(found[1]) if found[1] else 1
+
+
+def looks_like_page(name: str) -> bool:
+    """Whether a file that is no page by its name is one by what the name begins with."""
+    lower = name.lower()
+    named = lower.startswith("messages") and lower.endswith(PAGE_SUFFIXES)
+    return named and page_number(name) is None
+
+
+def among_attachments(path: str, beside: Collection[str]) -> bool:
+    """Whether a file, by its path below a folder, was sent in a chat: it lies in a folder of
+    attachments, and an export stands beside that. `beside` are the paths of all exports' files."""
+    below = PurePosixPath(path)
+    parents = {PurePosixPath(each).parent for each in beside}
+    return any(folder.name in ATTACHMENTS and folder.parent in parents for folder in below.parents)
+
+
+def missing_pages(paths: Sequence[str]) -> list[int]:
+    """The numbers of the pages that are not there, of those up to the last."""
+    numbers = {page_number(PurePosixPath(path).name) for path in paths} - {None}
+    last = max((number for number in numbers if number is not None), default=0)
+    return sorted(set(range(1, min(last, 100_000) + 1)) - numbers)
 
 
 def export_files(folder: Path) -> list[InboxFile]:

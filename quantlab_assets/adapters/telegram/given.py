@@ -7,16 +7,21 @@ from typing import Final
 
 import polars as pl
 
+from quantlab_assets.adapters.inbox_folder import links_outside
 from quantlab_assets.adapters.telegram.export_folder import (
     JSON_SUFFIX,
+    OPTIONS_SUFFIX,
     PAGE_SUFFIXES,
     PAGES_OPTIONS,
     ExportFiles,
     ReadingOptions,
+    among_attachments,
     export_files,
     exports_among,
     group_of,
     in_page_order,
+    looks_like_page,
+    missing_pages,
     page_number,
     read_options,
 )
@@ -38,7 +43,7 @@ class GivenFiles:
     folder: Path
     files: ExportFiles
     shown: Path
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -87,10 +92,7 @@ def given_exports(paths: Iterable[Path]) -> list[GivenFiles]:
     pages: dict[Path, list[Path]] = {}
     for path in paths:
         if path.is_dir():
-            inside = exports_among(file.path for file in export_files(path))
-            if not inside:
-                raise NotFound(f"{path}: no *.json file and no messages.html in this folder")
-            found += [GivenFiles(path, files, _shown(path, files)) for files in inside]
+            found += _in_folder(path)
         elif not path.is_file():
             raise NotFound(f"{path}: no such file or folder")
         elif path.suffix.lower() in PAGE_SUFFIXES:
@@ -100,6 +102,55 @@ def given_exports(paths: Iterable[Path]) -> list[GivenFiles]:
             found.append(GivenFiles(path.parent, files, path))
     found += [_of_pages(folder, named) for folder, named in pages.items()]
     return list(dict.fromkeys(found))
+
+
+def _in_folder(folder: Path) -> list[GivenFiles]:
+    """The exports in a folder, without what was sent in their chats. What is left out is said with
+    the first of them."""
+    paths = [file.path for file in export_files(folder)]
+    sent = {path for path in paths if among_attachments(path, paths)}
+    inside = exports_among(path for path in paths if path not in sent)
+    exported = {path for files in inside for path in files.paths}
+    folders = {(folder / path).parent for path in exported}
+    lookalikes = sorted(
+        path.relative_to(folder).as_posix()
+        for each in folders | {folder}
+        for path in each.iterdir()
+        if looks_like_page(path.name)
+    )
+    notes = [
+        f"{folder / path}: left out, an attachment of the export beside it"
+        for path in sorted(sent)
+        if not path.endswith(OPTIONS_SUFFIX)
+    ]
+    notes += [
+        f"{folder / path}: left out, its name is no page's; rename it to messages<N>.html if it is "
+        "one of this export"
+        for path in lookalikes
+    ]
+    notes += [
+        f"{folder / path}: left alone, the link leads out of the folder"
+        for path in links_outside(folder)
+    ]
+    if not inside:
+        said = f"{folder}: no *.json file and no messages.html in this folder"
+        raise NotFound("; ".join([said, *notes[:3]]))
+    found = []
+    for files in inside:
+        told = (*notes, *_missing(folder, files))
+        found.append(GivenFiles(folder, files, _shown(folder, files), told))
+        notes = []
+    return found
+
+
+def _missing(folder: Path, files: ExportFiles) -> list[str]:
+    """What to say of pages that are not there."""
+    missing = missing_pages(files.paths) if files.form == "html" else []
+    if not missing:
+        return []
+    shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+    pages = "page" if len(missing) == 1 else "pages"
+    return [f"{(folder / files.name).parent}: {pages} {shown} of the export missing; read without"]
 
 
 def read_given(
@@ -141,13 +192,13 @@ def _of_pages(folder: Path, named: list[Path]) -> GivenFiles:
         for file in folder.iterdir()
         if page_number(file.name) is not None and file.name not in files.paths
     }
-    note = None
+    notes: tuple[str, ...] = ()
     if others and all(page_number(path.name) is not None for path in paths):
-        note = (
+        notes = (
             f"{paths[0]}: {len(others)} other pages of its folder are left out; give the folder "
-            "to ingest all of them as one chat"
+            "to ingest all of them as one chat",
         )
-    return GivenFiles(folder, files, paths[0] if len(paths) == 1 else folder, note)
+    return GivenFiles(folder, files, paths[0] if len(paths) == 1 else folder, notes)
 
 
 def _shown(folder: Path, files: ExportFiles) -> Path:

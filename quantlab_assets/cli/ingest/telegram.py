@@ -277,8 +277,8 @@ def _read(lake: "Lake", spool: Path, asked: Asked, progress: Progress) -> "list[
     found = []
     for given in lake.ingestion.given_exports(asked.paths):
         progress.say(f"reading {given.shown.name}")
-        if given.note is not None:
-            say(given.note)
+        for note in given.notes:
+            say(note)
         one = lake.ingestion.read_given(
             given, spool, timezone=asked.timezone, chat_id=asked.chat_id
         )
