@@ -9,7 +9,7 @@ from quantlab_assets.cli.shell.output import Column, plural, printable, write_ta
 if TYPE_CHECKING:
     from rich.console import Console
 
-_IGNORED, _QUARANTINED = "ignored_", "quarantined_"
+_IGNORED, _QUARANTINED, _KNOWN = "ignored_", "quarantined_", "known_"
 _CHAT_FROM = {"given": "--chat-id or its TOML", "links": "its links", "title": "its title"}
 _COUNTS = (Column("what"), Column("count", show=lambda n: f"{n:,}", right=True))
 
@@ -24,6 +24,7 @@ def as_document(ingestion: Ingestion) -> dict[str, Any]:
         "days_left_out": list(ingestion.left_out),
         "messages": _messages(ingestion.counts),
         "alerts": ingestion.counts.get("alerts", 0),
+        "known": _listed(_by(ingestion.counts, _KNOWN), "basis"),
         "ignored": _listed(_by(ingestion.counts, _IGNORED), "reason"),
         "quarantined": _listed(_by(ingestion.counts, _QUARANTINED), "code"),
         "unreadable": _listed(ingestion.unreadable, "code"),
@@ -43,6 +44,7 @@ def facts(ingestion: Ingestion) -> Iterator[dict[str, Any]]:
     for section, counts in (
         ("messages", _messages(ingestion.counts)),
         ("alerts", {"alerts": ingestion.counts.get("alerts", 0)}),
+        ("known", _by(ingestion.counts, _KNOWN)),
         ("ignored", _by(ingestion.counts, _IGNORED)),
         ("quarantined", _by(ingestion.counts, _QUARANTINED)),
         ("unreadable", ingestion.unreadable),
@@ -119,6 +121,7 @@ def report(ingestion: Ingestion, target: "Console") -> None:
         {"what": "quarantined", "count": messages["quarantined"]},
         *_rows("ignored: ", _by(ingestion.counts, _IGNORED)),
         {"what": "alerts", "count": ingestion.counts.get("alerts", 0)},
+        *_rows("known: ", _by(ingestion.counts, _KNOWN)),
         *_rows("quarantine rows: ", _by(ingestion.counts, _QUARANTINED)),
         *_rows("unreadable records: ", ingestion.unreadable),
         {"what": f"artifacts {would}new", "count": ingestion.new_artifacts},
