@@ -64,12 +64,14 @@ def freshness(store: ArtifactStore, now: datetime, allowed: timedelta = FRESH_FO
     return Quality((Finding(day, figures),) if late else (), figures)
 
 
-def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Quality:
+def accounting(store: ArtifactStore, reported: Mapping[str, Mapping[str, int]]) -> Quality:
     """Whether every message of a day is accounted for, exactly once.
 
-    `told` is what runs told of each day (`ACCOUNTS`). The parts must add up to the messages seen,
-    and what was seen, calls and is quarantined must be what the lake holds. Days of which nothing
-    was told are counted, not judged; nor is the quarantine of days for which it was never made.
+    `reported` has, by day, the counts that runs reported (`ACCOUNTS`). The parts must add up to the
+    messages seen: service + ignored + calling + quarantined. The messages seen, calling and
+    quarantined must be as many as the lake holds. A day without a report is counted in
+    `days_untold` and not judged; the quarantine of a day for which none was ever made is not
+    judged either.
     """
     days = sorted(_heads(store, assets.ALERTS))
     calling = _messages(store, assets.ALERTS, "alert_ts_utc", "alert_chat_id", "alert_message_id")
@@ -85,9 +87,9 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
     quarantined = _heads(store, assets.ALERTS_QUARANTINE)
     failing = []
     for day in days:
-        if day not in told:
+        if day not in reported:
             continue
-        parts = told[day]
+        parts = reported[day]
         accounted = parts["service"] + parts["ignored"] + parts["calling"] + parts["quarantined"]
         differs = {
             f"{name}_in_lake": counts.get(day, 0)
@@ -100,14 +102,18 @@ def accounting(store: ArtifactStore, told: Mapping[str, Mapping[str, int]]) -> Q
         tuple(failing),
         {
             "days": len(days),
-            "days_untold": sum(day not in told for day in days),
-            **{name: sum(told[day][name] for day in days if day in told) for name in ACCOUNTS},
+            "days_untold": sum(day not in reported for day in days),
+            **{
+                name: sum(reported[day][name] for day in days if day in reported)
+                for name in ACCOUNTS
+            },
         },
     )
 
 
 def quarantine_share(store: ArtifactStore, most: float = MOST_QUARANTINED) -> Quality:
-    """Days of whose would-be calls more than `most` were quarantined; rows against rows."""
+    """Days on which more than the share `most` of calls was quarantined: rows in quarantine by
+    rows in quarantine plus alerts."""
     quarantined, calls = _rows(store, assets.ALERTS_QUARANTINE), _rows(store, assets.ALERTS)
     failing = []
     for day, rows in sorted(quarantined.items()):

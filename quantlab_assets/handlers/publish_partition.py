@@ -46,8 +46,11 @@ class PublishedPartition:
 
 @dataclass(frozen=True, slots=True)
 class FinishedPartition:
-    """A partition to publish: what it consists of, made from what, by whom; and, if given, the
-    artifacts its head must still consist of (None: it must have no head)."""
+    """A partition to publish: its artifacts, what they were made from, and who made them.
+
+    `expected` are the ids of the artifacts that its head must still consist of when it is
+    published; None: it must have no head; unset: its head may be any.
+    """
 
     ref: PartitionRef
     output: PartitionOutput
@@ -97,9 +100,11 @@ def finish_partition(
     """
     if isinstance(output, PartitionOutput):
         return FinishedPartition(ref, output, inputs(), provenance)
-    held = _held(store, ref)
-    built = output.build(held or {})
-    expected = None if held is None else _ids(item.artifact for item in held.values())
+    held_artifacts = _held_artifacts(store, ref)
+    built = output.build(held_artifacts or {})
+    expected = (
+        None if held_artifacts is None else _ids(item.artifact for item in held_artifacts.values())
+    )
     return FinishedPartition(ref, built, inputs(), provenance, expected)
 
 
@@ -155,7 +160,7 @@ def _request(
     )
 
 
-def _held(store: ArtifactStore, ref: PartitionRef) -> dict[str, HeldArtifact] | None:
+def _held_artifacts(store: ArtifactStore, ref: PartitionRef) -> dict[str, HeldArtifact] | None:
     artifacts = store.get_heads(ref.asset, [ref.partition])[ref.partition]
     if artifacts is None:
         return None

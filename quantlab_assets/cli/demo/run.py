@@ -80,7 +80,9 @@ def _run(session: Session) -> Findings:
 
 def _check_self_contained(settings: Settings) -> None:
     """The sample must never end up in anybody's real inbox or manifest."""
-    strays = [str(one) for one in settings.folders() if not one.is_relative_to(settings.lake)]
+    strays = [
+        str(folder) for folder in settings.folders() if not folder.is_relative_to(settings.lake)
+    ]
     if settings.candle_inbox is None:
         strays.append(settings.candles_shown)
     if strays:

@@ -62,35 +62,37 @@ def candles(
         lake.store.is_available()  # makes the manifest of a new lake
     with show_progress() as progress:
         reader, target = lake.ingestion.candles.intake(paths, dry_run=dry_run)
-        found = ingest_candles(reader, target, progress.say)
+        ingestion = ingest_candles(reader, target, progress.say)
     where = session.settings.candles_shown
-    for given, _ in found.files:
+    for given, _ in ingestion.files:
         if given.refused is not None:
             say(f"{given.path.name}: {given.refused[0]}: {given.refused[1]}")
     if output_format is Format.TABLE:
-        _report(found, where, dry_run)
+        _report(ingestion, where, dry_run)
     elif output_format is Format.JSON:
-        write_document(_document(found, where, dry_run), output_format)
+        write_document(_document(ingestion, where, dry_run), output_format)
     else:
-        write_records(list(_facts(found)), _FACTS, output_format)
-    if all(given.refused is not None for given, _ in found.files):
+        write_records(list(_facts(ingestion)), _FACTS, output_format)
+    if all(given.refused is not None for given, _ in ingestion.files):
         raise ValidationFailed("none of these files holds candles of a token that can be told")
 
 
-def _document(found: "CandleIngestion", where: str, dry_run: bool) -> dict[str, Any]:
-    inserted = found.inserted
+def _document(ingestion: "CandleIngestion", where: str, dry_run: bool) -> dict[str, Any]:
+    inserted = ingestion.inserted
     return {
         "dry_run": dry_run,
         "target": where,
-        "files": [_file(given, placed) for given, placed in found.files],
-        "tokens": [token.key for token in found.tokens],
-        "rows": found.counts.rows,
-        "candles": found.counts.candles,
-        "duplicates": found.counts.duplicates,
-        "conflicts": found.counts.conflicts,
-        "quarantined": [{"code": code, "count": count} for code, count in found.rejected.items()],
-        "unresolvable_files": found.unresolvable,
-        "refused_files": found.refused,
+        "files": [_file(given, placed) for given, placed in ingestion.files],
+        "tokens": [token.key for token in ingestion.tokens],
+        "rows": ingestion.counts.rows,
+        "candles": ingestion.counts.candles,
+        "duplicates": ingestion.counts.duplicates,
+        "conflicts": ingestion.counts.conflicts,
+        "quarantined": [
+            {"code": code, "count": count} for code, count in ingestion.rejected.items()
+        ],
+        "unresolvable_files": ingestion.unresolvable,
+        "refused_files": ingestion.refused,
         "inserted": None if inserted is None else {"new": inserted.new, "there": inserted.there},
     }
 
@@ -111,39 +113,39 @@ def _file(given: "GivenFile", placed: "Placed") -> dict[str, Any]:
     }
 
 
-def _totals(found: "CandleIngestion") -> dict[str, int]:
-    counts = found.counts
-    of_refused = counts.rejected - sum(found.rejected.values())
+def _totals(ingestion: "CandleIngestion") -> dict[str, int]:
+    counts = ingestion.counts
+    of_refused = counts.rejected - sum(ingestion.rejected.values())
     totals = {
-        "files": len(found.files),
-        "files there already": sum(placed.state == "held" for _, placed in found.files),
-        "files whose token cannot be told": found.unresolvable,
-        "files without candles": found.refused,
-        "tokens": len(found.tokens),
+        "files": len(ingestion.files),
+        "files there already": sum(placed.state == "held" for _, placed in ingestion.files),
+        "files whose token cannot be told": ingestion.unresolvable,
+        "files without candles": ingestion.refused,
+        "tokens": len(ingestion.tokens),
         "rows": counts.rows,
         "candles": counts.candles,
         "duplicate rows": counts.duplicates,
         "conflicting rows": counts.conflicts,
-        **{f"quarantined rows: {code}": n for code, n in found.rejected.items()},
+        **{f"quarantined rows: {code}": n for code, n in ingestion.rejected.items()},
         **({"rows of files refused whole": of_refused} if of_refused else {}),
     }
-    if found.inserted is not None:
-        totals["candles new to the table"] = found.inserted.new
-        totals["candles the table has, or has better"] = found.inserted.there
+    if ingestion.inserted is not None:
+        totals["candles new to the table"] = ingestion.inserted.new
+        totals["candles the table has, or has better"] = ingestion.inserted.there
     return totals
 
 
-def _facts(found: "CandleIngestion") -> Iterator[dict[str, Any]]:
-    for given, placed in found.files:
+def _facts(ingestion: "CandleIngestion") -> Iterator[dict[str, Any]]:
+    for given, placed in ingestion.files:
         yield {"section": "files", "name": str(given.path), "value": placed.state}
-    for name, count in _totals(found).items():
+    for name, count in _totals(ingestion).items():
         yield {"section": "totals", "name": name, "value": count}
 
 
-def _report(found: "CandleIngestion", where: str, dry_run: bool) -> None:
+def _report(ingestion: "CandleIngestion", where: str, dry_run: bool) -> None:
     target = console()
     would = "would be " if dry_run else ""
-    for given, placed in found.files:
+    for given, placed in ingestion.files:
         if placed.state == "held":
             state = f"there already as {placed.name}"
         elif placed.state == "left_out":
@@ -155,5 +157,5 @@ def _report(found: "CandleIngestion", where: str, dry_run: bool) -> None:
         line = f"{given.path}: {plural(given.counts.candles, 'candle')} of {names}{more}; {state}"
         target.print(printable(line), markup=False, soft_wrap=True)
     target.print(printable(f"Into {where}"), markup=False, soft_wrap=True)
-    rows = [{"what": name, "count": count} for name, count in _totals(found).items()]
+    rows = [{"what": name, "count": count} for name, count in _totals(ingestion).items()]
     write_table(rows, _COUNTS, target)

@@ -78,17 +78,17 @@ def list_quarantined(
     """Count what is in quarantine by day or export and code, or list its rows."""
     import polars as pl
 
-    found = _found(session.open_lake(), code, day, source)
-    if found.is_empty():
+    quarantined_rows = _selected(session.open_lake(), code, day, source)
+    if quarantined_rows.is_empty():
         say("nothing in quarantine matches")
     if by_row:
         columns = [*_ROWS, Column("error_reason"), Column("text")]
-        shown = found
+        shown = quarantined_rows
         if output_format is Format.TABLE:
             columns = [*_ROWS, Column("error_reason")]
     else:
         shown = (
-            found.group_by("day", "source", "error_code")
+            quarantined_rows.group_by("day", "source", "error_code")
             .agg(pl.len().cast(pl.Int64).alias("rows"))
             .sort("day", "source", "error_code", nulls_last=True)
         )
@@ -119,7 +119,7 @@ def show_quarantined(session: Session, row_id: str, raw: bool, output_format: Fo
     from quantlab_assets.handlers.ingest.quarantine import versions_of, with_ids
 
     lake = session.open_lake()
-    rows = with_ids(_found(lake, None, None, None), [row_id])
+    rows = with_ids(_selected(lake, None, None, None), [row_id])
     first = rows.row(0, named=True)
     if raw:
         content = lake.ingestion.original_bytes(first) if first["source"] is not None else None
@@ -172,7 +172,7 @@ def retry_quarantined(
     from quantlab_assets.handlers.ingest.quarantine import with_ids
 
     lake = session.open_lake()
-    rows = with_ids(_found(lake, code, day, source), ids)
+    rows = with_ids(_selected(lake, code, day, source), ids)
     if rows.is_empty():
         say("nothing in quarantine matches")
     records = _retry(lake, rows) if rows.height else []
@@ -194,14 +194,17 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
     retried = lake.ingestion.read_again(rows.filter(pl.col("source").is_not_null()))
     outcomes: dict[str, tuple[str, str]] = {}
     readable: dict[str, list[str]] = {}
-    for one in retried:
-        if one.message is None:
-            outcomes[one.row_id] = ("unreadable", f"{one.code}: {one.reason}")
+    for record in retried:
+        if record.message is None:
+            outcomes[record.row_id] = ("unreadable", f"{record.code}: {record.reason}")
             continue
-        posted = one.message["ts_utc"].date()
+        posted = record.message["ts_utc"].date()
         days |= with_day_before([posted])
-        outcomes[one.row_id] = ("message", f"{one.message['chat_id']}:{one.message['message_id']}")
-        readable.setdefault(one.row_id.partition("#")[0], []).append(one.row_id)
+        outcomes[record.row_id] = (
+            "message",
+            f"{record.message['chat_id']}:{record.message['message_id']}",
+        )
+        readable.setdefault(record.row_id.partition("#")[0], []).append(record.row_id)
     lake.ingestion.take_in_again(retried)
     with show_progress() as progress, open_graph(lake.settings) as graph:
         first, last = graph.days(MESSAGES)
@@ -209,8 +212,10 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
         materialise_days(graph, inside, progress)
     for source, row_ids in sorted(readable.items()):
         leave_quarantine(lake.store, source, row_ids, provenance_of("quarantine_retry"))
-    told = became(lake.store, messages)
-    for row_id, outcome, detail in told.select("id", "outcome", "detail").iter_rows():
+    outcomes_of_messages = became(lake.store, messages)
+    for row_id, outcome, detail in outcomes_of_messages.select(
+        "id", "outcome", "detail"
+    ).iter_rows():
         outcomes[row_id] = (outcome, detail)
     return [
         {
@@ -223,7 +228,7 @@ def _retry(lake: "Lake", rows: "pl.DataFrame") -> list[dict[str, Any]]:
     ]
 
 
-def _found(lake: "Lake", code: str | None, day: Any, source: str | None) -> "pl.DataFrame":
+def _selected(lake: "Lake", code: str | None, day: Any, source: str | None) -> "pl.DataFrame":
     from quantlab_assets.handlers.ingest.quarantine import quarantined
 
     return quarantined(

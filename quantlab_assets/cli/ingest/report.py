@@ -35,8 +35,8 @@ def as_document(ingestion: Ingestion) -> dict[str, Any]:
 def facts(ingestion: Ingestion) -> Iterator[dict[str, Any]]:
     """The ingestion as flat records, for CSV and JSON lines."""
     for file in ingestion.files:
-        held = "held" if file["held"] else "new"
-        yield {"section": "files", "name": str(file["path"]), "value": held}
+        state = "held" if file["held"] else "new"
+        yield {"section": "files", "name": str(file["path"]), "value": state}
         if "clock" in file:
             clock = file["clock"]["zone"] or "labels"
             yield {"section": "clocks", "name": str(file["path"]), "value": clock}

@@ -80,9 +80,9 @@ def rerun_experiment(
 
 def _newest(ids: tuple[str, ...], replaced: Mapping[str, str | None], what: str) -> list[str]:
     kept = {replaced.get(artifact_id, artifact_id) for artifact_id in ids}
-    found = sorted(artifact_id for artifact_id in kept if artifact_id is not None)
-    if not found:
+    newest = sorted(artifact_id for artifact_id in kept if artifact_id is not None)
+    if not newest:
         raise ValidationFailed(
             f"nothing took the place of the superseded {what}; choose anew with --reselect"
         )
-    return found
+    return newest

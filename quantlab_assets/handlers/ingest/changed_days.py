@@ -33,21 +33,25 @@ _EARLIEST_DAY: Final = date(2020, 1, 1)
 
 
 def day_of_undated(store: ArtifactStore) -> date:
-    """The day that puts unreadable records into quarantine whose export has no readable day: the
-    newest the lake has messages of, or the graph's first."""
-    found = store.list_artifacts(ArtifactFilter(TELEGRAM_MESSAGES.name, "active")).artifacts
-    keys = (TELEGRAM_MESSAGES.parse_key_of_any_version(each.logical_key) for each in found)
+    """The day to run for an export without any readable day, so that its records get into
+    quarantine: the newest day the lake has messages of, or the graph's first."""
+    artifacts = store.list_artifacts(ArtifactFilter(TELEGRAM_MESSAGES.name, "active")).artifacts
+    keys = (
+        TELEGRAM_MESSAGES.parse_key_of_any_version(artifact.logical_key) for artifact in artifacts
+    )
     return max((date.fromisoformat(key["day"]) for key in keys), default=_EARLIEST_DAY)
 
 
 def days_with_new_messages(
     store: ArtifactStore, asset: str, source: AlertSource
 ) -> tuple[date, ...]:
-    """The days of which `source` has a message, or a version of one, that the lake does not hold,
-    or holds at another time: that may be the day beside.
+    """The days whose messages in the lake would change if `source` were ingested.
 
-    `asset` is the one whose heads are the lake's messages. A day that never ran counts. For
-    unreadable records without any day, which the lake does not hold, stands `day_of_undated`.
+    That is a day with a message, or a version of a message, that the lake does not hold; a day
+    that never ran; and a day from or to which a message moves because its time is now known
+    better (from 23:59 to 00:01 of the next day, say). `asset` is the asset whose heads are the
+    lake's messages. If no day changes, but an export has only unreadable records that are not in
+    quarantine yet, the answer is `day_of_undated`.
     """
     exports = source.exports()
     own = {day for export in exports for day in export.days}

@@ -52,8 +52,8 @@ def messages_of_day(
     exported = source.read(day)
     loose = _unreadable(source, {part.source.sha256 for part in exported})
 
-    def build(held: Mapping[str, HeldArtifact]) -> PartitionOutput:
-        return _union(day, source, exported, held, loose, rules, params)
+    def build(held_artifacts: Mapping[str, HeldArtifact]) -> PartitionOutput:
+        return _union(day, source, exported, held_artifacts, loose, rules, params)
 
     params = {"rules_version": rules.version, "rules_hash": rules.digest}
     if pseudonym_key is not None:
@@ -62,7 +62,8 @@ def messages_of_day(
 
 
 def union_of_day(source: AlertSource, day: date, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The union of what is held of a UTC day and what is brought, at the surest times known."""
+    """The union of the messages that the lake holds of a UTC day and those that exports bring
+    (`frames`), each message at the surest time known."""
     if any((frame["ingest_source"] == HTML).any() for frame in frames):
         frames = by_surest_times(frames, source.times(html_messages(frames)), day)
     return union_messages(frames)
@@ -93,17 +94,17 @@ def _union(
     day: date,
     source: AlertSource,
     exported: Sequence[ExportedMessages],
-    held: Mapping[str, HeldArtifact],
+    held_artifacts: Mapping[str, HeldArtifact],
     loose: tuple[ArtifactDraft, ...],
     rules: Rules,
     params: Mapping[str, Any],
 ) -> PartitionOutput:
-    frames = [pl.DataFrame(artifact.table) for artifact in held.values()]
+    frames = [pl.DataFrame(artifact.table) for artifact in held_artifacts.values()]
     frames += [part.messages for part in exported]
     union = with_sender_kinds(union_of_day(source, day, frames), rules)
     sources: dict[str, dict[str, SourceFile]] = {}
     readings: dict[str, dict[str, Any]] = {}
-    for artifact, rows in zip(held.values(), frames, strict=False):
+    for artifact, rows in zip(held_artifacts.values(), frames, strict=False):
         for key in _keys(day, rows):
             sources.setdefault(key, {}).update({s.sha256: s for s in artifact.sources})
     for part in exported:
@@ -123,7 +124,7 @@ def _union(
         )
         for key in sorted(buckets)
     )
-    held_versions = sum(artifact.table.num_rows for artifact in held.values())
+    held_versions = sum(artifact.table.num_rows for artifact in held_artifacts.values())
     return PartitionOutput(
         drafts=drafts,
         loose=loose,

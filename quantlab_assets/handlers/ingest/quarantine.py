@@ -187,10 +187,10 @@ def leave_quarantine(
     """
     key = ALERTS_QUARANTINE.key(source=source)
     known = store.find_by_logical_key(ALERTS_QUARANTINE.name, key)
-    held = [artifact for artifact in known if artifact.status == "active"]
-    if not held:
+    active = [artifact for artifact in known if artifact.status == "active"]
+    if not active:
         return None
-    [artifact] = held
+    [artifact] = active
     rows = quarantined(store, source=source)
     left = rows.filter(~pl.col("id").is_in(list(ids)))
     if left.height == rows.height:
