@@ -6,6 +6,7 @@ Only the beginning of a file is looked at. What a record of an export means is n
 import codecs
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from quantlab_assets.domain.errors import ValidationFailed
 _HEAD: Final = 256 << 10
 _RECORDS: Final = 20
 """How many records must be another program's before a file is."""
+_DEEPEST: Final = 100
 _CHUNK: Final = 1 << 20
 _WHAT_TO_DO: Final = (
     "export the chat with Telegram Desktop (Export chat history, machine-readable JSON)"
@@ -153,5 +155,16 @@ def _head(content: bytes) -> _Head:
     return head
 
 
+def _shallow(content: bytes) -> bytes:
+    """The content up to where brackets nest deeper than in any dump: the parser's C code crashes
+    the process on thousands of them."""
+    depth = 0
+    for bracket in re.finditer(rb"[\[{]|[\]}]", content):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > _DEEPEST:
+            return content[: bracket.start()]
+    return content
+
+
 def _events(content: bytes) -> Iterator[tuple[str, str, Any]]:
-    yield from ijson.parse(io.BytesIO(content), use_float=True, buf_size=4096)
+    yield from ijson.parse(io.BytesIO(_shallow(content)), use_float=True, buf_size=4096)
