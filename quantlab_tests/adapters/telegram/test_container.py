@@ -72,7 +72,6 @@ def test_an_export_passes_even_with_records_that_are_none(tmp_path: Path, docume
 @pytest.mark.parametrize(
     "text",
     ["", "no json", '{"a": [{"b": ' * 9_000, '{"id": 1', '{"messages": [{"id": 1, "text": "\\x0'],
-    ["", "no json", '{"a": [{"b": ' * 9_000, '{"id": 1', '{"messages": [{"id": 1, "text": "\\x0'],
 )
 def test_what_is_no_json_is_left_to_the_reader(tmp_path: Path, text: str) -> None:
     path = tmp_path / "result.json"
