@@ -21,8 +21,9 @@ import polars as pl
 
 import quantlab_assets
 from quantlab_assets.domain.experiments.strategy import Exit, Strategy, TakeProfit, Trailing
+from quantlab_assets.domain.time_us import SECOND_US
 from quantlab_assets.simulation import simulate, simulate_many
-from quantlab_assets.simulation.compiled.arrays import SECOND, Floats, frozen
+from quantlab_assets.simulation.compiled.arrays import Floats, frozen
 from quantlab_assets.simulation.frames import check_alerts, check_candles
 from quantlab_assets.simulation.market.candle_book import CandleBook, lay_out
 from quantlab_assets.simulation.market.candles import Candles
@@ -86,11 +87,11 @@ def walks(alerts: int, step: float | Floats, candles: int = CANDLES) -> CandleBo
         columns["open"][part], columns["close"][part] = open_.ravel(), close.ravel()
         columns["high"][part] = (np.maximum(open_, close) * wicks[0]).ravel()
         columns["low"][part] = (np.minimum(open_, close) / wicks[1]).ravel()
-    start = int(START.timestamp()) * SECOND
+    start = int(START.timestamp()) * SECOND_US
     first = np.arange(alerts, dtype=np.int64) * candles
     return CandleBook(
         candles=Candles(
-            ts=frozen(start + np.tile(np.arange(candles, dtype=np.int64) * 60 * SECOND, alerts)),
+            ts=frozen(start + np.tile(np.arange(candles, dtype=np.int64) * 60 * SECOND_US, alerts)),
             interval_s=frozen(np.full(rows, 60, dtype=np.int64)),
             open=frozen(columns["open"]),
             high=frozen(columns["high"]),
@@ -257,7 +258,7 @@ def frames_of(book: CandleBook) -> tuple[pl.DataFrame, pl.DataFrame]:
     alerts = len(book.first)
     mints = pl.Series([f"{number:044d}" for number in range(alerts)])
     rows = pl.Series(np.repeat(np.arange(alerts), len(book.candles.ts) // alerts))
-    moment = pl.Series(np.full(alerts, int(START.timestamp()) * SECOND)).cast(
+    moment = pl.Series(np.full(alerts, int(START.timestamp()) * SECOND_US)).cast(
         pl.Datetime("us", "UTC")
     )
     calls = pl.DataFrame(
