@@ -15,17 +15,25 @@ _CHUNK: Final = 1 << 20
 
 @contextmanager
 def written(
-    folder: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644
+    folder: Path,
+    write: Callable[[BinaryIO], object],
+    *,
+    mode: int = 0o644,
+    durable: bool = True,
 ) -> Iterator[Path]:
     """A hidden file in `folder` with what `write` puts into it, synced; to be linked to its name,
-    or to replace what has it. What is left of it goes at the end."""
+    or to replace what has it. What is left of it goes at the end.
+
+    Not `durable` is for caches, which are made again where a machine lost power.
+    """
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         part.chmod(mode)
         yield part
     finally:

@@ -7,6 +7,7 @@ command has in common, as `--lake` and help, is in `cli.shell.command`. Rules an
 belong here: they are in `domain` and in the commands.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -70,6 +71,22 @@ class Session(Invocation):
         from quantlab_assets.adapters.artifact_store.csv_table import read_csv
 
         return read_csv(path, artifact_type)
+
+    def write_whole(self, path: Path, content: bytes) -> None:
+        """Write a file in one go: a reader sees the old one or the new one.
+
+        Raises `StoreUnavailable` if it cannot be written.
+        """
+        from quantlab_assets.adapters.whole_files import written
+        from quantlab_assets.domain.errors import StoreUnavailable
+
+        mask = os.umask(0)
+        os.umask(mask)
+        try:
+            with written(path.parent, lambda file: file.write(content), mode=0o666 & ~mask) as part:
+                part.replace(path)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
 
     def candle_dataset(self, folder: Path) -> "CandleDataset":
         """A folder of candles for other tools, made from slices."""

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 import polars as pl
 
 from quantlab_assets.adapters.candle_folder.parse import ParsedFile
+from quantlab_assets.adapters.whole_files import written
 from quantlab_assets.domain.candles.normalise import RULES_VERSION, TOKEN_COLUMNS, CandleCounts
 from quantlab_assets.domain.errors import StoreUnavailable
 from quantlab_assets.domain.tokens.addresses import evm_networks
@@ -222,9 +222,8 @@ def _replace(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            file.write(data)
-        Path(file.name).replace(path)
+        with written(path.parent, lambda file: file.write(data), durable=False) as part:
+            part.replace(path)
     except OSError as error:
         raise StoreUnavailable(
             f"the candle index {path.parent} cannot be written: {error.strerror}"

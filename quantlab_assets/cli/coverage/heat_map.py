@@ -4,15 +4,11 @@ Names come from messages: they reach the page as text only.
 """
 
 import html
-import os
-import tempfile
-from pathlib import Path
 from typing import Final
 
 from quantlab_assets.cli.shell.output import percent
 from quantlab_assets.domain.coverage.by_month import Cell, HeatMap
 from quantlab_assets.domain.coverage.colours import scale
-from quantlab_assets.domain.errors import StoreUnavailable
 from quantlab_assets.domain.printable_text import printable
 from quantlab_assets.domain.slices.grades import Grading
 
@@ -33,29 +29,6 @@ _PAGE: Final = """<!DOCTYPE html>
 </body>
 </html>
 """
-
-
-def write_heat_map(coverage: HeatMap, grading: Grading, path: Path) -> None:
-    """Write the page in one go: a reader sees the old file or the new one.
-
-    Raises `StoreUnavailable` if it cannot be written.
-    """
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            part = Path(file.name)
-            try:
-                file.write(heat_map_html(coverage, grading))
-                file.flush()
-                os.fsync(file.fileno())
-                part.chmod(0o666 & ~_umask())
-                part.replace(path)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise StoreUnavailable(f"cannot write {path}: {error.strerror}") from error
 
 
 def heat_map_html(coverage: HeatMap, grading: Grading) -> str:
@@ -132,9 +105,3 @@ def _hover(name: str, month: str, cell: Cell | None) -> str:
         return ""
     calls = f"{cell.alerts} calls, {cell.covered} covered"
     return f"{name}, {month}<br>{percent(cell.mean_ratio)}, {calls}"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -87,7 +87,8 @@ def show(
         say("no coverage matches; horizons are those that coverage was built for")
     write_records(shown.to_dicts(), _SHOWN, output_format)
     if page is not None:
-        from quantlab_assets.cli.coverage.heat_map import write_heat_map
+        from quantlab_assets.cli.coverage.heat_map import heat_map_html
 
-        write_heat_map(heat_map(summary, horizon), lake.measures.grading, page)
+        shown_page = heat_map_html(heat_map(summary, horizon), lake.measures.grading)
+        session.write_whole(page, shown_page.encode())
         say(f"heat map in {page}")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from quantlab_assets.cli.coverage.heat_map import CALLERS_SHOWN, heat_map_html, write_heat_map
+from quantlab_assets.cli.coverage.heat_map import CALLERS_SHOWN, heat_map_html
 from quantlab_assets.cli.main import main
+from quantlab_assets.cli.session import Session
 from quantlab_assets.domain.coverage.by_month import CallerRow, Cell, HeatMap
 from quantlab_assets.domain.slices.grades import STANDARD_GRADING, Grading
 
@@ -87,7 +88,8 @@ def test_a_page_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
     page = tmp_path / "coverage.html"
     page.write_text("old")
 
-    write_heat_map(heat_map("caller_01"), STANDARD_GRADING, page)
+    written = heat_map_html(heat_map("caller_01"), STANDARD_GRADING)
+    Session().write_whole(page, written.encode())
 
     assert page.read_text("utf-8").endswith("</html>\n")
     assert list(tmp_path.iterdir()) == [page]
