@@ -182,6 +182,11 @@ def _configure(connection: Any, _record: Any) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute(f"PRAGMA journal_mode = {'WAL' if WAL_IS_SAFE else 'TRUNCATE'}")
+    except UnicodeDecodeError as error:
+        # SQLite names the broken statement of the schema in its error, byte for byte.
+        raise IntegrityError(
+            "the manifest is damaged (its schema is no UTF-8 text): restore a backup"
+        ) from error
     finally:
         cursor.close()
 
