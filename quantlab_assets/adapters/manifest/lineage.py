@@ -5,19 +5,20 @@ over the edges it finds. An artifact is met once, so a graph in which contents w
 another in turn ends all the same. What is asked of artifacts one at a time is in `find`.
 """
 
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
 
 from sqlalchemy import CTE, Connection, Select, and_, literal, select, union_all
 
 from quantlab_assets.adapters.manifest.engine import ManifestDatabase, in_lists
 from quantlab_assets.adapters.manifest.rows import artifacts_by_id, resolve, sources_of
 from quantlab_assets.adapters.manifest.tables import input_set_members, lineage, publications
-from quantlab_assets.domain.artifacts.records import Lineage, LineageEdge, SourceEdge
+from quantlab_assets.domain.artifacts.records import Lineage, LineageEdge, Role, SourceEdge
 
 _COUNTED: Final = 1000
 """Up to here the query itself counts steps; beyond, contents made in turn would keep it busy."""
 
-_Edge = tuple[str, str, str, int]
+_Edge = tuple[str, str, Role, int]
 
 
 class LineageReader:
@@ -37,11 +38,7 @@ class LineageReader:
             return self._lineage(
                 connection,
                 root,
-                [
-                    LineageEdge(*edge[:2], role=edge[2], publication_id=edge[3], depth=at + 1)  # type: ignore[arg-type]
-                    for edge in incident
-                    if (at := distances.get(edge[0])) is not None and (depth is None or at < depth)
-                ],
+                _within(incident, distances, depth, nearer=0),
                 sourced=[
                     reached_id
                     for reached_id, at in distances.items()
@@ -61,11 +58,7 @@ class LineageReader:
             return self._lineage(
                 connection,
                 root,
-                [
-                    LineageEdge(*edge[:2], role=edge[2], publication_id=edge[3], depth=at + 1)  # type: ignore[arg-type]
-                    for edge in incident
-                    if (at := distances.get(edge[1])) is not None and (depth is None or at < depth)
-                ],
+                _within(incident, distances, depth, nearer=1),
                 sourced=[],
                 first_only=False,
             )
@@ -94,6 +87,23 @@ class LineageReader:
                 for source in raw[artifact_id]
             ),
         )
+
+
+def _within(
+    incident: Iterable[_Edge],
+    distances: Mapping[str, int],
+    depth: int | None,
+    *,
+    nearer: Literal[0, 1],
+) -> list[LineageEdge]:
+    """The edges that a walk of `depth` steps takes, with the step each stands at. `nearer` says
+    which of an edge's two ends (0: the artifact, 1: what it was made from) the walk comes from."""
+    return [
+        LineageEdge(made, made_from, role, publication_id, depth=at + 1)
+        for edge in incident
+        for made, made_from, role, publication_id in [edge]
+        if (at := distances.get(edge[nearer])) is not None and (depth is None or at < depth)
+    ]
 
 
 def _edges(*, first_only: bool) -> CTE:
@@ -148,7 +158,7 @@ def _reached(
 
 def _incident(connection: Connection, edges: CTE, ids: list[str], column: str) -> list[_Edge]:
     """The edges that start at these artifacts, each once for a publication."""
-    roles: dict[tuple[str, str, int], str] = {}
+    roles: dict[tuple[str, str, int], Role] = {}
     for some in in_lists(ids):
         for row in connection.execute(select(edges).where(edges.c[column].in_(some))):
             place = (row.artifact_id, row.input_id, row.publication_id)
