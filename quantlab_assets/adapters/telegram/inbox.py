@@ -29,7 +29,9 @@ from quantlab_assets.adapters.telegram.export_folder import (
 )
 from quantlab_assets.adapters.telegram.html import export as html_export
 from quantlab_assets.adapters.telegram.json import export as json_export
-from quantlab_assets.adapters.telegram.json.export import MAX_RECORD_BYTES, STAGED, UNREADABLE
+from quantlab_assets.adapters.telegram.json import rows as json_rows
+from quantlab_assets.adapters.telegram.json.export import MAX_RECORD_BYTES
+from quantlab_assets.adapters.telegram.json.rows import STAGED, UNREADABLE
 from quantlab_assets.adapters.telegram.spool import ROWS_AHEAD, DaysAhead
 from quantlab_assets.domain.artifacts.records import SourceFile
 from quantlab_assets.domain.errors import NotFound, StoreUnavailable, ValidationFailed
@@ -38,7 +40,7 @@ from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.domain.telegram.rules import Rules, load_rules
 from quantlab_assets.ports.alert_source import Export, ExportedMessages, RefusedExport
 
-SOURCE_KINDS: Final = {"json": json_export.INGEST_SOURCE, "html": html_export.INGEST_SOURCE}
+SOURCE_KINDS: Final = {"json": json_rows.INGEST_SOURCE, "html": html_export.INGEST_SOURCE}
 
 _ROW_GROUP: Final = 2_000
 _PLAIN: Final = "utf-8"

@@ -12,14 +12,9 @@ import polars as pl
 from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
 from quantlab_assets.adapters.telegram.html.export import HtmlExport
 from quantlab_assets.adapters.telegram.html.structure import page_of
-from quantlab_assets.adapters.telegram.json.export import (
-    NOT_UTF8,
-    STAGED,
-    UNREADABLE,
-    Batch,
-    Chat,
-    read_record,
-)
+from quantlab_assets.adapters.telegram.json.decode import NOT_UTF8
+from quantlab_assets.adapters.telegram.json.export import read_record
+from quantlab_assets.adapters.telegram.json.rows import STAGED, UNREADABLE, Batch, Chat
 from quantlab_assets.domain.telegram.clock.times import LABEL
 from quantlab_assets.domain.telegram.rules import Rules
 

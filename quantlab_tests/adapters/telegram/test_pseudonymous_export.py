@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from quantlab_assets.adapters.telegram.json.export import Batch, read_export
+from quantlab_assets.adapters.telegram.json.export import read_export
+from quantlab_assets.adapters.telegram.json.rows import Batch
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 
 PEOPLE = Pseudonyms(b"k" * 32)

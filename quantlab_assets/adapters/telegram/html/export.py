@@ -28,13 +28,13 @@ from quantlab_assets.adapters.telegram.html.message import (
 from quantlab_assets.adapters.telegram.html.structure import PageReader, Piece, Window
 from quantlab_assets.adapters.telegram.html.template import READ
 from quantlab_assets.adapters.telegram.html.text import entities_json, text_of, without_people
-from quantlab_assets.adapters.telegram.json.export import (
+from quantlab_assets.adapters.telegram.json.decode import NOT_UTF8
+from quantlab_assets.adapters.telegram.json.export import MAX_RECORD_BYTES
+from quantlab_assets.adapters.telegram.json.rows import (
     MAX_KEPT,
     MAX_KEPT_AFTER,
     MAX_KEPT_IN_ALL,
-    MAX_RECORD_BYTES,
     MAX_TEXT,
-    NOT_UTF8,
     STAGED,
     UNREADABLE,
     Batch,

@@ -19,7 +19,8 @@ from quantlab_assets.adapters.telegram.export_folder import ReadingOptions
 from quantlab_assets.adapters.telegram.html import structure as html_structure
 from quantlab_assets.adapters.telegram.html.export import HtmlExport
 from quantlab_assets.adapters.telegram.html.template import read_template
-from quantlab_assets.adapters.telegram.json.export import STAGED, UNREADABLE, read_export
+from quantlab_assets.adapters.telegram.json.export import read_export
+from quantlab_assets.adapters.telegram.json.rows import STAGED, UNREADABLE
 from quantlab_assets.domain.errors import ValidationFailed
 from quantlab_assets.domain.telegram.pseudonyms import Pseudonyms
 from quantlab_assets.sample import sample_path

@@ -13,17 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantlab_assets.adapters.telegram.json import export as json_export
-from quantlab_assets.adapters.telegram.json.export import (
-    MAX_KEPT,
-    MAX_TEXT,
-    NOT_UTF8,
-    STAGED,
-    UNREADABLE,
-    Chat,
-    read_export,
-    read_record,
-)
+from quantlab_assets.adapters.telegram.json import rows
+from quantlab_assets.adapters.telegram.json.decode import NOT_UTF8
+from quantlab_assets.adapters.telegram.json.export import read_export, read_record
+from quantlab_assets.adapters.telegram.json.rows import MAX_KEPT, MAX_TEXT, STAGED, UNREADABLE, Chat
 from quantlab_assets.domain.errors import QuantlabError, ValidationFailed
 
 PLAIN: dict[str, Any] = {
@@ -457,9 +450,9 @@ class TestRefusedRecords:
     def test_what_is_kept_has_a_limit_that_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(json_export, "MAX_KEPT", 50)
-        monkeypatch.setattr(json_export, "MAX_KEPT_IN_ALL", 60)
-        monkeypatch.setattr(json_export, "MAX_KEPT_AFTER", 10)
+        monkeypatch.setattr(rows, "MAX_KEPT", 50)
+        monkeypatch.setattr(rows, "MAX_KEPT_IN_ALL", 60)
+        monkeypatch.setattr(rows, "MAX_KEPT_AFTER", 10)
         path = export(tmp_path / "result.json", *[{"text": "é" * 40}] * 3)
         kept = read(path)[1]
         assert [len(text.encode()) for text in kept["text"]] == [50, 50, 10]

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantlab_assets.adapters.telegram.json import export as json_export
-from quantlab_assets.adapters.telegram.json.export import Batch, Chat, read_export, read_record
+from quantlab_assets.adapters.telegram.json.export import read_export, read_record
 from quantlab_assets.adapters.telegram.json.repair import StreamRepair, repaired
+from quantlab_assets.adapters.telegram.json.rows import Batch, Chat
 
 CHAT = Chat(7, "group")
 BARE = [

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from quantlab_assets.adapters.telegram.json import export as json_export
-from quantlab_assets.adapters.telegram.json.export import Chat, compact_json, read_record
+from quantlab_assets.adapters.telegram.json import decode
+from quantlab_assets.adapters.telegram.json.decode import compact_json
+from quantlab_assets.adapters.telegram.json.export import read_record
+from quantlab_assets.adapters.telegram.json.rows import Chat
 from quantlab_assets.sample import sample_path
 
 CHAT = Chat(7, "group")
@@ -45,7 +47,7 @@ def refuse(text: str) -> Any:
 def same_both_ways(record: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = read_record(CHAT, record)
     with monkeypatch.context() as patched:
-        patched.setattr(json_export, "_decode_usual", refuse)
+        patched.setattr(decode, "decode_usual", refuse)
         thorough = read_record(CHAT, record)
     assert_frame_equal(usual.messages, thorough.messages)
     assert_frame_equal(usual.unreadable, thorough.unreadable)
@@ -63,7 +65,7 @@ def test_every_record_of_the_sample_is_a_usual_one(monkeypatch: pytest.MonkeyPat
     sample = json.loads((sample_path() / "telegram" / "result.json").read_text("utf-8"))
     for record in sample["messages"]:
         text = json.dumps(record, ensure_ascii=False, indent=1)
-        assert json_export._decode_usual(text)["id"] == record["id"]
+        assert decode.decode_usual(text)["id"] == record["id"]
         same_both_ways(text.encode(), monkeypatch)
 
 
